@@ -1,0 +1,192 @@
+"""The command line: parse, call, print. Exit codes: 0 done, 1 failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import av
+
+from .errors import BautaError, UsageError
+from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
+from .runtime.process import forbid_core_dumps
+from .settings import ProtectSettings
+from .version import __version__
+
+COMMANDS = ("run", "protect", "demo", "doctor", "bench")
+OBFUSCATIONS = ("pixelate", "solid", "median", "noise", "mask", "blur")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the process's exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # only a known word: what was typed by mistake may be a URL with a password
+    hide_arguments(next((word for word in given if word in COMMANDS), ""))
+    forbid_core_dumps()
+    parser = _parser()
+    options = parser.parse_args(given)
+    _set_up_logging(options.verbose)
+    try:
+        return int(options.run(options))
+    except UsageError as error:
+        return _complain(error, 2)
+    except BautaError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 1
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"bauta: {without_credentials(str(error))}", file=sys.stderr)
+    return code
+
+
+def _set_up_logging(verbose: bool) -> None:
+    # libav prints URLs, credentials included: what matters comes as an error of ours
+    av.logging.set_level(None)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(CredentialFilter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on a wrong use, and no credentials of a mistyped URL in it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2."""
+        print(f"bauta: {without_credentials(message)}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="bauta", description="Hides every face of a camera stream before anyone sees it."
+    )
+    parser.add_argument("--version", action="version", version=f"bauta {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is going on")
+
+    def help_only(_: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return 2
+
+    parser.set_defaults(run=help_only)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_run(commands)
+    _add_protect(commands)
+    _add_demo(commands)
+    _add_doctor(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _add_run(commands: Commands) -> None:
+    parser = commands.add_parser("run", help="all cameras of a configuration, until stopped")
+    parser.add_argument("config", type=Path, metavar="CONFIG")
+    parser.add_argument("--json", action="store_true", help="status as JSON lines on stdout")
+    parser.add_argument(
+        "--status-every", type=float, default=5.0, metavar="SECONDS", help="default: 5"
+    )
+
+    def call(options: argparse.Namespace) -> int:
+        from .run import run_config
+
+        return run_config(
+            options.config, as_json=options.json, status_every_seconds=options.status_every
+        )
+
+    parser.set_defaults(run=call)
+
+
+def _add_protect(commands: Commands) -> None:
+    defaults = ProtectSettings()
+    parser = commands.add_parser("protect", help="one file or stream")
+    parser.add_argument("source", metavar="SOURCE", help="a file or an rtsp:// URL")
+    parser.add_argument("dest", metavar="DEST", help="a file (.mp4 .mkv .ts) or an rtsp:// URL")
+    parser.add_argument("--obfuscation", choices=OBFUSCATIONS, default=defaults.obfuscation)
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=defaults.strength,
+        metavar="SHARE",
+        help="smallest detail left, in face widths (default: %(default)s)",
+    )
+    parser.add_argument("--everything", action="store_true", help="obscure the whole picture")
+    parser.add_argument("--keep-audio", action="store_true", help="copy the sound (default: drop)")
+    parser.add_argument("--model", default=None, help="detector (default: centerface)")
+    parser.add_argument("--codec", choices=("h264", "h265"), default="h264")
+    parser.add_argument("--preset", default="auto", help="encoder preset (default: auto)")
+    parser.add_argument("--crf", type=int, default=23, help="quality 0..51 (default: 23)")
+    parser.add_argument("--detect-every", type=int, default=None, metavar="FRAMES")
+    parser.add_argument("--lookahead", type=int, default=None, metavar="FRAMES")
+    parser.add_argument("--overwrite", action="store_true", help="replace DEST if it exists")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+    def call(options: argparse.Namespace) -> int:
+        from .protect_command import protect
+
+        return protect(options)
+
+    parser.set_defaults(run=call)
+
+
+def _add_demo(commands: Commands) -> None:
+    parser = commands.add_parser("demo", help="a simulated camera, protected, in the browser")
+    parser.add_argument("--port", type=int, default=8080, help="of the page (default: 8080)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.add_argument("--seconds", type=float, default=None, help="stop after this long")
+    parser.add_argument(
+        "--snapshot", type=Path, default=Path("bauta-demo.png"), help="PNG of a protected frame"
+    )
+
+    def call(options: argparse.Namespace) -> int:
+        from .demo import run_demo
+
+        return run_demo(
+            port=options.port,
+            open_browser=not options.no_browser,
+            seconds=options.seconds,
+            snapshot=options.snapshot,
+        )
+
+    parser.set_defaults(run=call)
+
+
+def _add_doctor(commands: Commands) -> None:
+    parser = commands.add_parser("doctor", help="what works here and what to install for the rest")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout")
+
+    def call(options: argparse.Namespace) -> int:
+        from .doctor import run_doctor
+
+        return run_doctor(as_json=options.json)
+
+    parser.set_defaults(run=call)
+
+
+def _add_bench(commands: Commands) -> None:
+    parser = commands.add_parser("bench", help="a benchmark of the checkout: throughput, latency…")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument(
+        "rest", nargs=argparse.REMAINDER, metavar="…", help="its own options; --json, --help"
+    )
+
+    def call(options: argparse.Namespace) -> int:
+        from .bench import run_benchmark
+
+        return run_benchmark(options.name, options.rest)
+
+    parser.set_defaults(run=call)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""`bauta doctor`: what works on this machine, by trying it, and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .doctor_checks import NEEDED, OPTIONAL, Finding, reason
+
+
+def examine() -> list[Finding]:
+    """Everything, in the order in which it is shown. Takes a few seconds and never raises."""
+    findings: list[Finding] = []
+    for check in (*NEEDED, *OPTIONAL):
+        try:
+            # what works needs no fix
+            findings.extend(replace(found, fix=None) if found.ok else found for found in check())
+        except Exception as error:  # a doctor that faints helps nobody
+            findings.append(
+                Finding(
+                    "Failed checks",
+                    check.__name__.strip("_").replace("_", " "),
+                    False,
+                    reason(error),
+                    needed=check in NEEDED,
+                )
+            )
+    return findings
+
+
+def run_doctor(as_json: bool) -> int:
+    """Print the findings; 0 where everything needed works, else 1."""
+    findings = examine()
+    ready = all(finding.ok for finding in findings if finding.needed)
+    if as_json:
+        report = {
+            "ready": ready,
+            "summary": summary(findings),
+            "findings": [asdict(finding) for finding in findings],
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        _print(findings)
+    return 0 if ready else 1
+
+
+def summary(findings: list[Finding]) -> str:
+    """The last line, in plain words."""
+    broken = [finding for finding in findings if finding.needed and not finding.ok]
+    if broken:
+        names = ", ".join(f"{finding.area.lower()}: {finding.name}" for finding in broken)
+        fix = next((finding.fix for finding in broken if finding.fix), "see the lines above")
+        return f"Not ready: {names}. {fix[0].upper()}{fix[1:]}"
+    absent = sum(not finding.ok for finding in findings)
+    rest = f" Absent and not needed: {absent} optional." if absent else ""
+    return f"Ready: everything needed works.{rest} See it: bauta demo"
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console(highlight=False)
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    area = ""
+    for finding in findings:
+        if finding.area != area:
+            if area:
+                table.add_row()
+            area = finding.area
+            table.add_row("", Text(area, "bold"))
+        mark = Text("ok", "green") if finding.ok else Text("absent", "yellow")
+        if finding.needed and not finding.ok:
+            mark = Text("MISSING", "bold red")
+        text = Text(finding.detail)
+        if finding.fix:
+            text.append(f". {finding.fix}", "dim" if not finding.needed else "")
+        table.add_row(mark, Text(finding.name), text)
+    console.print(table)
+    console.print()
+    console.print(Text(summary(findings), "bold"))

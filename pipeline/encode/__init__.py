@@ -1,0 +1,1 @@
+"""`ProtectedFrame`s to packets: which encoder works here, and how it is set."""

@@ -1,0 +1,137 @@
+"""One camera's encoder. It takes `ProtectedFrame`s and nothing else."""
+
+from __future__ import annotations
+
+import io
+import logging
+from fractions import Fraction
+
+import av
+import av.error
+from av.codec.context import Flags
+from av.video.frame import PictureType
+
+from ..compose.gate import ProtectedFrame
+from ..errors import EncodeError
+from ..frames import EncodedPacket
+from ..settings import EncodeSettings
+from ..streams import StreamTemplates
+
+_log = logging.getLogger(__name__)
+
+
+class Encoder:
+    """Wraps libx264, libx265 or NVENC. Keyframes are set here, by time, and nowhere else."""
+
+    def __init__(
+        self,
+        settings: EncodeSettings,
+        *,
+        encoder: str,
+        preset: str,
+        first: ProtectedFrame,
+        fps: Fraction,
+        live: bool,
+        audio: av.AudioStream | None = None,
+    ) -> None:
+        """`first` gives size, format and colour. Raises EncodeError."""
+        self._gop_seconds = settings.gop
+        self._next_idr_seconds: float | None = None
+        self._captured_ns: dict[int, int] = {}
+        container = av.open(io.BytesIO(), "w", format="nut")
+        stream = container.add_stream(encoder, rate=fps)
+        assert isinstance(stream, av.VideoStream)
+        context = stream.codec_context
+        image = first.image
+        context.width, context.height = image.width, image.height
+        context.pix_fmt = image.format.name
+        context.time_base = first.time_base
+        context.framerate = fps
+        context.color_range = image.color_range
+        context.colorspace = image.colorspace
+        context.color_primaries = image.color_primaries
+        context.color_trc = image.color_trc
+        context.max_b_frames = 0
+        # our own IDRs come first; this only bounds the damage if they did not
+        context.gop_size = max(2, round(settings.gop * float(fps) * 2))
+        context.flags |= Flags.global_header
+        context.options = _options(settings, encoder, preset, live)
+        if settings.bitrate_kbps:
+            context.options["maxrate"] = f"{settings.bitrate_kbps}k"
+            context.options["bufsize"] = f"{settings.bitrate_kbps}k"
+        self._context = context
+        self.name = f"{encoder} {preset}".strip()
+        self.templates = StreamTemplates(container, stream)
+        if audio is not None:
+            self.templates.add_audio(audio)
+        try:
+            container.start_encoding()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise EncodeError(f"{encoder} cannot be opened: {error}") from error
+
+    def encode(self, frame: ProtectedFrame) -> list[EncodedPacket]:
+        """Packets that are ready; the encoder may hold a few back. Raises EncodeError."""
+        image = frame.image
+        image.pts, image.time_base = frame.pts, frame.time_base
+        # A decoded frame remembers its old type: the camera's I-frames would force ours.
+        image.pict_type = PictureType.I if self._idr_due(frame) else PictureType.NONE
+        self._captured_ns[frame.pts] = frame.captured_ns
+        return self._packets(image)
+
+    def finish(self) -> list[EncodedPacket]:
+        """What the encoder still held."""
+        return self._packets(None)
+
+    def _idr_due(self, frame: ProtectedFrame) -> bool:
+        seconds = float(frame.pts * frame.time_base)
+        if self._next_idr_seconds is not None and seconds < self._next_idr_seconds - 1e-6:
+            return False
+        self._next_idr_seconds = seconds + self._gop_seconds
+        return True
+
+    def _packets(self, image: av.VideoFrame | None) -> list[EncodedPacket]:
+        try:
+            packets = self._context.encode(image)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise EncodeError(f"{self.name} refused a frame: {error}") from error
+        made = []
+        for packet in packets:
+            assert packet.pts is not None and packet.time_base is not None
+            made.append(
+                EncodedPacket(
+                    kind="video",
+                    data=bytes(packet),
+                    pts=packet.pts,
+                    dts=packet.dts if packet.dts is not None else packet.pts,
+                    duration=packet.duration or 0,
+                    time_base=packet.time_base,
+                    is_keyframe=packet.is_keyframe,
+                    captured_ns=self._captured_ns.pop(packet.pts, 0),
+                )
+            )
+        return made
+
+
+def _options(settings: EncodeSettings, encoder: str, preset: str, live: bool) -> dict[str, str]:
+    if encoder.endswith("_nvenc"):
+        return {
+            "preset": "p3" if live else "p5",
+            "tune": "ull" if live else "hq",
+            "rc": "vbr",
+            "cq": str(settings.crf),
+            "forced-idr": "1",
+            "zerolatency": "1",
+            "delay": "0",
+        }
+    options = {"preset": preset, "crf": str(settings.crf), "forced-idr": "1"}
+    if live:
+        options["tune"] = "zerolatency"  # holds no frame back
+    if encoder == "libx265":
+        options["x265-params"] = "open-gop=0:scenecut=0:repeat-headers=1:log-level=error"
+    else:
+        # parameter sets before every IDR: a recorder may cut at any of them
+        options["x264-params"] = "scenecut=0:repeat-headers=1"
+        if not live:
+            # x264 spends fewer bits with it, at a little less PSNR for the same CRF
+            options["x264-params"] += ":rc-lookahead=10"
+    return options

@@ -1,0 +1,61 @@
+"""What can go wrong, drawn once.
+
+BautaError
+* UsageError                      wrong command or argument            exit code 2
+  * SettingsError                 a configuration key or value         exit code 2
+* SourceError                     the camera or file
+  * SourceTimeout                 it accepted, then stayed silent
+  * SourceRefused                 wrong credentials, no such path: retrying cannot help soon
+  * NotAVideo                     no decodable video inside
+* ProtectionError                 this frame must not be published as it is
+  * DetectionFailed               the detector raised, hung or was overloaded
+* EncodeError                     no encoder, or it refused
+* SinkError                       a destination refused, stalled or is full
+
+`engines` has a root of its own, EngineError: it must not import this package.
+Every message is one line: what is wrong, the rule, what to do. No credential, no pixel.
+"""
+
+
+class BautaError(Exception):
+    """The root: anything the command line prints as one line instead of a stack trace."""
+
+
+class UsageError(BautaError):
+    """The command was used wrongly."""
+
+
+class SettingsError(UsageError):
+    """A configuration key or value breaks a rule."""
+
+
+class SourceError(BautaError):
+    """The camera or file cannot be read."""
+
+
+class SourceTimeout(SourceError):
+    """The source accepted the connection and then stayed silent."""
+
+
+class SourceRefused(SourceError):
+    """The source answered no: wrong credentials or unknown path."""
+
+
+class NotAVideo(SourceError):
+    """The source can be opened but holds no decodable video."""
+
+
+class ProtectionError(BautaError):
+    """A frame could not be protected and must be obscured whole."""
+
+
+class DetectionFailed(ProtectionError):
+    """The detector raised, hung, or had no room."""
+
+
+class EncodeError(BautaError):
+    """No encoder fits, or the encoder refused a frame."""
+
+
+class SinkError(BautaError):
+    """A destination refused, stalled or is full."""

@@ -1,0 +1,164 @@
+"""The values that travel from stage to stage. Frozen, shape-checked, and mute about pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+U8Array = NDArray[np.uint8]
+
+PLANE_FORMATS = ("yuv420p", "yuvj420p")
+"""Pixel formats the live path works on: three planes, 8 bit, chroma at half size."""
+
+
+class ShapeError(ValueError):
+    """An array does not have the shape that its name promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class YuvPlanes:
+    """Views into the planes of one 4:2:0 frame; writing into them writes into the frame.
+
+    Take a new view after `VideoFrame.make_writable()`: that call may move the buffers.
+    """
+
+    y: U8Array = field(repr=False)  # (H, W)
+    u: U8Array = field(repr=False)  # (H/2, W/2)
+    v: U8Array = field(repr=False)  # (H/2, W/2)
+
+    def __post_init__(self) -> None:
+        height, width = self.y.shape
+        if height % 2 or width % 2:
+            raise ShapeError(f"luma sides must be even, got {width}x{height}")
+        half = (height // 2, width // 2)
+        if self.u.shape != half or self.v.shape != half:
+            raise ShapeError(f"chroma must be {half}, got {self.u.shape} and {self.v.shape}")
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the luma plane."""
+        return self.y.shape[1], self.y.shape[0]
+
+
+def planes_of(image: av.VideoFrame) -> YuvPlanes:
+    """The frame's planes as arrays, without a copy. Raises ShapeError for other formats."""
+    if image.format.name not in PLANE_FORMATS:
+        raise ShapeError(f"planes need one of {PLANE_FORMATS}, got {image.format.name}")
+
+    def view(index: int, width: int, height: int) -> U8Array:
+        plane = image.planes[index]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        visible: U8Array = rows[:height, :width]
+        return visible
+
+    width, height = image.width, image.height
+    return YuvPlanes(
+        view(0, width, height),
+        view(1, width // 2, height // 2),
+        view(2, width // 2, height // 2),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """One decoded, unprotected picture. It never leaves the process; nothing encodes it."""
+
+    image: av.VideoFrame = field(repr=False)
+    index: int  # position in this session, from 0; gaps where a live source dropped frames
+    pts: int  # output clock, in ticks of `time_base`, strictly increasing
+    time_base: Fraction
+    captured_ns: int  # this machine's monotonic clock when the packet had been decoded
+
+    @property
+    def pts_seconds(self) -> float:
+        """Time on the output clock."""
+        return float(self.pts * self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The faces found in one picture, as a struct of arrays."""
+
+    box_xyxy_px: FloatArray  # (N, 4) source-image pixels, x2 and y2 exclusive
+    landmark_px: FloatArray  # (N, 5, 2) eyes, nose, mouth corners; NaN where unknown
+    score: FloatArray  # (N,) in 0..1
+
+    def __post_init__(self) -> None:
+        count = len(self.score)
+        if self.box_xyxy_px.shape != (count, 4):
+            raise ShapeError(f"box_xyxy_px must be ({count}, 4), got {self.box_xyxy_px.shape}")
+        if self.landmark_px.shape != (count, 5, 2):
+            raise ShapeError(f"landmark_px must be ({count}, 5, 2), got {self.landmark_px.shape}")
+        if not np.isfinite(self.box_xyxy_px).all() or not np.isfinite(self.score).all():
+            # A NaN box covers nothing and compares false to everything: it must not go on.
+            raise ShapeError("boxes and scores must be finite")
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """No face."""
+        return cls(
+            np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
+        )
+
+    def near(self, frame_px: tuple[int, int]) -> Detections:
+        """Boxes cut off three frame sizes outside the frame: a wild one must stay computable."""
+        size = np.array([*frame_px, *frame_px], np.float32)
+        return replace(self, box_xyxy_px=np.clip(self.box_xyxy_px, -3 * size, 4 * size))
+
+    def take(self, keep: NDArray[Any]) -> Detections:
+        """The detections chosen by a mask or by indices."""
+        return Detections(self.box_xyxy_px[keep], self.landmark_px[keep], self.score[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Where one tracked face is in one frame, and how far it may be from there."""
+
+    track_id: int
+    box_xyxy_px: FloatArray = field(repr=False)  # (4,)
+    slack_px: float  # uncertainty of each side: extrapolated boxes are covered wider
+
+    def __post_init__(self) -> None:
+        if self.box_xyxy_px.shape != (4,) or not np.isfinite(self.box_xyxy_px).all():
+            raise ShapeError(f"box_xyxy_px must be 4 finite numbers, got {self.box_xyxy_px}")
+
+
+@dataclass(frozen=True, slots=True)
+class FacePatch:
+    """Obfuscated pixels for one even-aligned rectangle, and what they are sure to hide."""
+
+    track_id: int
+    x_px: int  # even, may not be negative
+    y_px: int
+    planes: YuvPlanes = field(repr=False)  # the rectangle's new content
+    alpha: U8Array = field(repr=False)  # (h, w) luma weight of the new content, 255 = all of it
+    face_xyxy_px: FloatArray = field(repr=False)  # (4,) the box that this patch promises to cover
+
+    def __post_init__(self) -> None:
+        if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:
+            raise ShapeError(f"patch origin must be even and inside, got {self.x_px},{self.y_px}")
+        if self.alpha.shape != self.planes.y.shape:
+            raise ShapeError(f"alpha must be {self.planes.y.shape}, got {self.alpha.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPacket:
+    """One compressed packet, free of any container. Clock: ticks of `time_base`."""
+
+    kind: str  # "video" or "audio"
+    data: bytes = field(repr=False)
+    pts: int
+    dts: int
+    duration: int
+    time_base: Fraction
+    is_keyframe: bool
+    captured_ns: int = 0  # monotonic clock of the source frame; 0 for audio

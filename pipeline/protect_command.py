@@ -1,0 +1,168 @@
+"""`bauta protect`: one file or stream, with a progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .build import build_service
+from .config import expand, settings_from
+from .errors import SinkError, UsageError
+from .publish.file import file_format
+from .publish.push import is_network
+from .runtime.credentials import without_credentials
+from .session import CameraSession
+from .settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD
+from .source.av_input import is_live
+
+POLL_SECONDS = 0.1
+# A file can wait for a busy machine: obscuring it after the seconds that suit a live picture would
+# spoil a result that nobody can ask for again.
+FILE_DETECTION_SECONDS = 30.0
+
+
+def protect(options: argparse.Namespace) -> int:
+    """Run until the source ends or a signal comes. Raises BautaError."""
+    source, dest = expand(options.source), expand(options.dest)
+    if not is_network(dest):
+        _check_file_dest(source, Path(dest), overwrite=options.overwrite)
+    settings = settings_from(_tree(options, source, dest))
+    camera = settings.cameras[0]
+    service = build_service(settings.detector)
+    try:
+        session = CameraSession(camera, detector=settings.detector, service=service, retry=False)
+        started = time.monotonic()
+        with _stop_on_signal(session) as interrupted:
+            session.start()
+            _show_progress(session)
+        seconds = time.monotonic() - started
+    finally:
+        service.close()
+    _report(session, dest, seconds, as_json=options.json)
+    return 1 if interrupted and not is_live(source) else 0
+
+
+def _check_file_dest(source: str, dest: Path, *, overwrite: bool) -> None:
+    try:
+        file_format(dest)
+    except SinkError as error:
+        raise UsageError(str(error)) from None
+    if dest.is_dir():
+        raise UsageError(f"{dest} is a folder; name a file in it")
+    if dest.exists() and not overwrite:
+        raise UsageError(f"{dest} exists; add --overwrite to replace it")
+    if not dest.parent.is_dir():
+        raise UsageError(f"{dest.parent}: no such folder")
+    if not is_live(source) and Path(source).exists() and dest.exists() and dest.samefile(source):
+        raise UsageError("SOURCE and DEST are the same file")
+
+
+def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, object]:
+    protect: dict[str, object] = {
+        "obfuscation": options.obfuscation,
+        "strength": options.strength,
+    }
+    if not is_live(source) and options.detect_every is None and options.lookahead is None:
+        protect |= {"detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
+    if options.detect_every is not None:
+        protect["detect_every"] = options.detect_every
+    if options.lookahead is not None:
+        protect["lookahead"] = options.lookahead
+    detector: dict[str, object] = {"model": options.model} if options.model else {}
+    if not is_live(source):
+        detector["timeout"] = FILE_DETECTION_SECONDS
+    return {
+        "detector": detector,
+        "cameras": [
+            {
+                "id": "protect",
+                "source": source,
+                "publish": [dest],
+                "audio": "keep" if options.keep_audio else "drop",
+                "privacy": "everything" if options.everything else "faces",
+                "protect": protect,
+                "encode": {"codec": options.codec, "preset": options.preset, "crf": options.crf},
+            }
+        ],
+    }
+
+
+@contextmanager
+def _stop_on_signal(session: CameraSession) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM end the session tidily: what was done so far is a playable file."""
+    seen: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        seen.append(number)
+        session.request_stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_progress(session: CameraSession) -> None:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} frames"),
+        TextColumn("{task.fields[fps]:5.1f} frames/s"),
+        TextColumn("{task.fields[faces]} faces"),
+        TimeRemainingColumn(),
+    )
+    started = time.monotonic()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("protecting", total=None, fps=0.0, faces=0)
+        while not session.wait(POLL_SECONDS):
+            done = session.counts.frames_out
+            bar.update(
+                task,
+                completed=done,
+                total=session.info.frames_total if session.info else None,
+                fps=done / max(time.monotonic() - started, 1e-3),
+                faces=session.counts.faces,
+            )
+
+
+def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool) -> None:
+    redactions = session.redactions()
+    frames = session.counts.frames_out
+    result = {
+        "dest": without_credentials(dest),
+        "frames": frames,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(frames / max(seconds, 1e-3), 2),
+        "faces_per_frame": round(session.counts.face_frames / max(frames, 1), 2),
+        "obscured_frames": sum(redactions.values()),
+        "obscured_because": dict(redactions),
+        "damaged_packets": session.counts.damaged_packets,
+        "encoder": session.encoder_name,
+    }
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['dest']}: {frames} frames in {seconds:.1f} s "
+        f"({result['frames_per_second']} frames/s), {result['faces_per_frame']} faces a frame, "
+        f"{session.encoder_name}"
+    )
+    if redactions:
+        print(f"{sum(redactions.values())} frames were obscured whole:", file=sys.stderr)
+        for reason, count in redactions.most_common():
+            print(f"  {count}: {reason}", file=sys.stderr)

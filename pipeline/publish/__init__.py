@@ -1,0 +1,1 @@
+"""Packets to files, recordings, playlists and networks: several at once, none waits for another."""

@@ -1,0 +1,230 @@
+"""`bauta run`: all cameras of a configuration; a changed configuration is taken up while running.
+
+Each camera is a session of its own, restarted after a pause when it fails; they share one detector.
+A configuration that does not load changes nothing: the cameras go on as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .build import build_service
+from .config import load_settings
+from .detect.service import DetectionService
+from .errors import BautaError, SettingsError
+from .publish.sink import Sink
+from .session import CameraSession
+from .settings import CameraSettings, DetectorSettings, Settings
+from .source.backoff import Backoff
+from .status import CameraStatus, camera_status
+
+CHECK_SECONDS = 1.0  # between two looks at the configuration file
+_log = logging.getLogger(__name__)
+
+OpenSession = Callable[[CameraSettings, DetectorSettings, DetectionService, int], CameraSession]
+
+
+def open_session(
+    camera: CameraSettings,
+    detector: DetectorSettings,
+    service: DetectionService,
+    cameras: int,
+    *,
+    extra_sinks: list[Sink] | None = None,
+) -> CameraSession:
+    """A camera's session, not started. Raises SinkError."""
+    return CameraSession(
+        camera, detector=detector, service=service, cameras=cameras, extra_sinks=extra_sinks
+    )
+
+
+@dataclass(slots=True)
+class _Running:
+    """One configured camera: its session, or the pause before the next attempt."""
+
+    settings: CameraSettings
+    session: CameraSession | None
+    backoff: Backoff
+    retry_at: float = 0.0
+    error: str | None = None
+
+
+class CameraSet:
+    """The cameras that run now; `apply` moves them to a new configuration."""
+
+    def __init__(self, settings: Settings, open_one: OpenSession = open_session) -> None:
+        """Opens the detector. Raises SettingsError."""
+        self.settings = settings
+        self._open_one = open_one
+        self._service = build_service(settings.detector)
+        self._running: dict[str, _Running] = {}
+        self.apply(settings)
+
+    def apply(self, settings: Settings) -> None:
+        """Stop what is gone or changed, start what is new. Untouched cameras do not notice."""
+        if settings.detector != self.settings.detector:
+            service = build_service(settings.detector)  # raises before anything is stopped
+            for camera_id in list(self._running):
+                self._stop(camera_id)
+            self._service.close()
+            self._service = service
+        self.settings = settings
+        wanted = {camera.id: camera for camera in settings.cameras}
+        for camera_id in list(self._running):
+            if wanted.get(camera_id) != self._running[camera_id].settings:
+                self._stop(camera_id)
+        for camera_id, camera in wanted.items():
+            if camera_id not in self._running:
+                _log.info("%s: starts", camera_id)
+                self._running[camera_id] = _Running(camera, None, Backoff(camera.reconnect))
+        self.tend()
+
+    def tend(self) -> None:
+        """Start what is due, notice what has failed. Call it often; never raises."""
+        now = time.monotonic()
+        for camera_id, running in self._running.items():
+            if running.session is None:
+                if now >= running.retry_at:
+                    self._start(camera_id, running)
+                continue
+            try:
+                if not running.session.wait(0):
+                    continue
+                running.error = None  # a file that has been read to its end
+                if running.session.live:
+                    self._rest(running, "ended")
+            except BautaError as error:
+                _log.warning("%s: %s; starting again", camera_id, error)
+                self._rest(running, str(error))
+
+    @property
+    def finished(self) -> bool:
+        """True once every camera is a file that has come to its end."""
+        return all(
+            running.session is not None and running.session.counts.state == "ended"
+            for running in self._running.values()
+        )
+
+    def status(self) -> list[CameraStatus]:
+        """One line of facts per camera."""
+        return [
+            camera_status(camera_id, running.session, running.error)
+            for camera_id, running in self._running.items()
+        ]
+
+    def close(self) -> None:
+        """Stop all cameras at once, then the detector."""
+        sessions = [running.session for running in self._running.values() if running.session]
+        for session in sessions:
+            session.request_stop()
+        for session in sessions:
+            session.stop()
+        self._running.clear()
+        self._service.close()
+
+    def _start(self, camera_id: str, running: _Running) -> None:
+        try:
+            running.session = self._open_one(
+                running.settings, self.settings.detector, self._service, len(self.settings.cameras)
+            )
+        except BautaError as error:
+            _log.warning("%s: %s", camera_id, error)
+            self._rest(running, str(error))
+            return
+        running.session.start()
+
+    def _rest(self, running: _Running, error: str) -> None:
+        running.session, running.error = None, error
+        running.retry_at = time.monotonic() + running.backoff.next_pause_seconds()
+
+    def _stop(self, camera_id: str) -> None:
+        _log.info("%s: stops", camera_id)
+        running = self._running.pop(camera_id)
+        if running.session is not None:
+            running.session.stop()
+
+
+def run_config(config: Path, *, as_json: bool, status_every_seconds: float) -> int:
+    """Until SIGINT or SIGTERM, or until all sources are files that have ended."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    settings = load_settings(config)
+    if not settings.cameras:
+        raise SettingsError(f"{config}: cameras is empty; add at least one with id and source")
+    cameras = CameraSet(settings)
+    watch = ConfigWatch(config)
+    next_status = time.monotonic() + status_every_seconds
+    try:
+        while not stop.wait(min(CHECK_SECONDS, status_every_seconds)):
+            if (changed := watch.changed()) is not None:
+                _take_up(cameras, changed)
+            cameras.tend()
+            if time.monotonic() >= next_status:
+                next_status = time.monotonic() + status_every_seconds
+                show_status(cameras.status(), as_json=as_json)
+            if cameras.finished:
+                break
+        show_status(cameras.status(), as_json=as_json)
+    finally:
+        cameras.close()
+    return 0
+
+
+class ConfigWatch:
+    """Notices that a file has changed and now loads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._stamp()
+
+    def changed(self) -> Settings | None:
+        """The new settings, once per change; a file that does not load is said and left alone."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return None
+        self._seen = stamp
+        try:
+            return load_settings(self._path)
+        except SettingsError as error:
+            _log.error("configuration not taken up: %s", error)
+            return None
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _take_up(cameras: CameraSet, settings: Settings) -> None:
+    if not settings.cameras:
+        _log.error("configuration not taken up: cameras is empty")
+        return
+    try:
+        cameras.apply(settings)
+        _log.warning("configuration taken up: %d cameras", len(settings.cameras))
+    except BautaError as error:
+        _log.error("configuration not taken up: %s", error)
+
+
+def show_status(status: list[CameraStatus], *, as_json: bool) -> None:
+    """One line per camera on standard output. A reader that went away ends no camera."""
+    try:
+        for camera in status:
+            print(json.dumps(camera.as_dict()) if as_json else camera.as_line())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _log.warning("nobody reads the status lines any more; the cameras go on")
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 -- a device
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,0 +1,1 @@
+"""What all stages lean on: channels, clocks of waiting, logs without credentials."""

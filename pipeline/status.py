@@ -1,0 +1,105 @@
+"""What one camera does now, as facts: for the status line, JSON, and the demo's page."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .session import CameraSession
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """One destination."""
+
+    name: str
+    state: str
+    written: int
+    dropped: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """One camera."""
+
+    camera: str
+    state: str
+    error: str | None
+    seconds_in_state: float
+    frames_in: int
+    frames_out: int
+    frames_per_second: float  # out, over the last frames
+    faces: int
+    dropped_raw: int
+    dropped_protected: int
+    obscured: dict[str, int]  # reason to frames
+    looks: int  # runs of the detector asked for
+    reconnects: int
+    damaged_packets: int
+    latency_p50_ms: float | None  # from decoded to encoded
+    latency_p95_ms: float | None
+    encoder: str | None
+    sinks: list[SinkStatus]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+    def as_line(self) -> str:
+        """For people."""
+        parts = [f"{self.camera}: {self.state}"]
+        if self.state == "up":
+            parts.append(f"{self.frames_per_second:.1f} frames/s")
+            parts.append(f"{self.faces} faces")
+            if self.latency_p95_ms is not None:
+                parts.append(f"+{self.latency_p50_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
+        if self.error:
+            parts.append(f"{self.error} (since {self.seconds_in_state:.0f} s)")
+        if dropped := self.dropped_raw + self.dropped_protected:
+            parts.append(f"{dropped} frames dropped")
+        if self.obscured:
+            worst = max(self.obscured, key=lambda reason: self.obscured[reason])
+            parts.append(f"{sum(self.obscured.values())} obscured ({worst})")
+        parts += [
+            f"{sink.name} {sink.state}" + (f" ({sink.dropped} dropped)" if sink.dropped else "")
+            for sink in self.sinks
+        ]
+        return ", ".join(parts)
+
+
+def camera_status(
+    camera_id: str, session: CameraSession | None, error: str | None = None
+) -> CameraStatus:
+    """A snapshot; `error` says why there is no session."""
+    if session is None:
+        return CameraStatus(
+            camera_id, "failed", error, 0.0, 0, 0, 0.0, 0, 0, 0, {}, 0, 0, 0, None, None, None, []
+        )
+    counts = session.counts
+    latencies = np.array(counts.latencies_ns, np.float64) / 1e6
+    return CameraStatus(
+        camera=camera_id,
+        state=counts.state,
+        error=counts.error,
+        seconds_in_state=round(time.monotonic() - counts.since, 1),
+        frames_in=counts.frames_in,
+        frames_out=counts.frames_out,
+        frames_per_second=round(counts.rate.per_second(), 2),
+        faces=counts.faces,
+        dropped_raw=session.raw.dropped,
+        dropped_protected=session.protected.dropped,
+        obscured=dict(session.gate.redactions),
+        looks=session.window.looks if session.window else 0,
+        reconnects=counts.reconnects,
+        damaged_packets=counts.damaged_packets,
+        latency_p50_ms=round(float(np.median(latencies)), 1) if latencies.size else None,
+        latency_p95_ms=round(float(np.percentile(latencies, 95)), 1) if latencies.size else None,
+        encoder=session.encoder_name,
+        sinks=[
+            SinkStatus(sink.name, sink.state.value, sink.written, sink.dropped, sink.error)
+            for sink in session.sinks
+        ],
+    )

