@@ -76,7 +76,7 @@ setup(
         "pipeline.review": ["static/*"],
     },
     cmdclass={"build_py": BuildWithConfigs},
-    entry_points={"console_scripts": ["bauta = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["bauta = pipeline.cli:console"]},
     # Lower bounds are versions that were tested.
     install_requires=[
         "av>=18.1,<19",

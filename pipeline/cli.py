@@ -13,12 +13,17 @@ import av
 
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
-from .runtime.process import forbid_core_dumps
+from .runtime.process import end_process, forbid_core_dumps
 from .settings import ProtectSettings
 from .version import __version__
 
 COMMANDS = ("run", "protect", "demo", "doctor", "bench")
 OBFUSCATIONS = ("pixelate", "solid", "median", "noise", "mask", "blur")
+
+
+def console() -> NoReturn:
+    """The command `bauta`: `main`, then the end of the process."""
+    end_process(main())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,4 +194,4 @@ def _add_bench(commands: Commands) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -1,0 +1,1 @@
+"""Networks in PyTorch: the readable reference, for training and export. Needs the extra `train`."""

@@ -1,0 +1,53 @@
+"""The stack of coupling blocks: bands of a face and of its obfuscation to protected bands, and
+back (PRO-Face S, figure 2)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .coupling import KeyedCoupling
+
+
+class FusionNet(nn.Module):
+    """PRO-Face S on wavelet bands. Fully convolutional: any (h, w).
+
+    The paper: channels 12, key_channels 4, depth 3, growth 32 are 1.07 M parameters.
+    """
+
+    def __init__(self, *, channels: int, key_channels: int, depth: int, growth: int) -> None:
+        super().__init__()
+        self.channels, self.key_channels = channels, key_channels
+        self.blocks = nn.ModuleList(
+            KeyedCoupling(channels, key_channels, growth) for _ in range(depth)
+        )
+
+    def protect(self, x: Tensor, y: Tensor, key: Tensor | None) -> Tensor:
+        """X^1, Y^1 (B, C, h, w) and K (B, Ck, h, w) to Y^(N+1).
+
+        The by-product X^(N+1) shows the face (section V-D2): it is never computed.
+        """
+        *first, last = self._couplings()
+        for block in first:
+            x, y = block(x, y, key)
+        return last.forward_y(x, y, key)
+
+    def recover(self, y: Tensor, key: Tensor | None) -> Tensor:
+        """Y^(N+1) and K to X^1."""
+        first, *others = self._couplings()
+        x = self._stand_in(y, key)
+        for block in reversed(others):
+            x, y = block.inverse(x, y, key)
+        return first.inverse_x(x, y, key)
+
+    def _couplings(self) -> list[KeyedCoupling]:
+        return [cast(KeyedCoupling, block) for block in self.blocks]
+
+    def _stand_in(self, y: Tensor, key: Tensor | None) -> Tensor:
+        """K repeated stands for the lost by-product (section IV-C); without a key, zeros."""
+        if key is None:
+            return torch.zeros_like(y)
+        times = -(-self.channels // self.key_channels)
+        return key.repeat(1, times, 1, 1)[:, : self.channels]

@@ -1,0 +1,1 @@
+"""Keys: what they derive, and who may open what."""
