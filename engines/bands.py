@@ -41,19 +41,21 @@ class BandLayout:
     @property
     def channels(self) -> int:
         """C of the bands: 6 and 24 for yuv420, 12 and 48 for rgb, at levels 1 and 2."""
-        full = 4**self.levels
+        full = 1 << 2 * self.levels
         return 3 * full if self.planes == "rgb" else full + full // 2
 
     @property
     def side_multiple_px(self) -> int:
         """Luma sides must be multiples of this."""
-        return 2**self.levels
+        return 1 << self.levels
 
     def to_bands(self, picture: Sequence[U8]) -> F32:
         """A picture batch to (B, C, H / 2**levels, W / 2**levels)."""
         return np.concatenate(
             [
-                _down((plane.astype(np.float32) - 128) / 255, self._times(i))
+                _down(
+                    (plane.astype(np.float32) - np.float32(128)) / np.float32(255), self._times(i)
+                )
                 for i, plane in enumerate(picture)
             ],
             axis=1,

@@ -35,7 +35,7 @@ class FusionSpec:
 
     def __post_init__(self) -> None:
         if not (self.keyed or self.scrambled):
-            raise ValueError(f"model {self.name}: neither keyed nor scrambled, anyone could recover")
+            raise ValueError(f"model {self.name} is neither keyed nor scrambled: no secret")
 
     @property
     def key_channels(self) -> int:

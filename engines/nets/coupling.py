@@ -72,12 +72,14 @@ class KeyedCoupling(nn.Module):
     def forward_y(self, x: Tensor, y: Tensor, key: Tensor | None) -> Tensor:
         """Equation 10 alone."""
         x_key = with_key(x, key)
-        return y * torch.exp(bounded(self.omega(x_key))) + self.phi(x_key)
+        protected: Tensor = y * torch.exp(bounded(self.omega(x_key))) + self.phi(x_key)
+        return protected
 
     def inverse_x(self, x: Tensor, y: Tensor, key: Tensor | None) -> Tensor:
         """Equation 14 alone."""
         y_key = with_key(y, key)
-        return (x - self.eta(y_key)) * torch.exp(-bounded(self.rho(y_key)))
+        recovered: Tensor = (x - self.eta(y_key)) * torch.exp(-bounded(self.rho(y_key)))
+        return recovered
 
 
 def with_key(bands: Tensor, key: Tensor | None) -> Tensor:

@@ -50,14 +50,16 @@ def face_key(clip_key: bytes, frame_index: int, square_xys_px: tuple[int, int, i
     """
     _check_key(clip_key)
     info = b"".join(
-        [_FACE_LABEL, frame_index.to_bytes(8, "big"), *(v.to_bytes(4, "big") for v in square_xys_px)]
+        [
+            _FACE_LABEL,
+            frame_index.to_bytes(8, "big"),
+            *(v.to_bytes(4, "big") for v in square_xys_px),
+        ]
     )
     return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=info).derive(clip_key)
 
 
-def face_secrets(
-    keys: Sequence[bytes], spec: FusionSpec, size_px: tuple[int, int]
-) -> FaceSecrets:
+def face_secrets(keys: Sequence[bytes], spec: FusionSpec, size_px: tuple[int, int]) -> FaceSecrets:
     """The secrets of len(keys) faces of one (width, height), one key each.
 
     Raises ValueError where two faces share a key.
@@ -92,9 +94,7 @@ def _signs(key: bytes, label: bytes, shape: tuple[int, ...]) -> NDArray[np.int8]
     return (bits.astype(np.int8) * 2 - 1).reshape(shape)
 
 
-def _scramble(
-    key: bytes, shape: tuple[int, int]
-) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+def _scramble(key: bytes, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """(C, n) permutations, independent from band to band, and signs."""
     count = shape[0] * shape[1]
     stream = hashlib.shake_256(_SCRAMBLE_LABEL + key).digest(4 * count)

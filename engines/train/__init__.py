@@ -1,0 +1,1 @@
+"""Training of the fusion networks. Needs the extra `train`."""

@@ -1,0 +1,147 @@
+"""Who may open: age key pairs (X25519). The service holds public keys only.
+
+A key file is what the `age` tool writes as well: comments and one AGE-SECRET-KEY line, as it is or
+encrypted with a passphrase.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyrage
+
+from ..errors import KeyRefused, UsageError, VaultError
+
+MOST_BYTES = 64 * 1024  # of a key file; bytes from outside are read no further
+_SECRET, _PUBLIC = "AGE-SECRET-KEY-1", "age1"
+_ENCRYPTED = (b"age-encryption.org/v1", b"-----BEGIN AGE ENCRYPTED FILE-----")
+
+AskPassphrase = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A public key: what is sealed for it, its identity opens."""
+
+    public: str  # age1…
+
+    def __post_init__(self) -> None:
+        try:
+            pyrage.x25519.Recipient.from_str(self.public)
+        except (pyrage.RecipientError, ValueError) as error:
+            raise VaultError(f"{self.public[:16]}… is not an age public key") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A secret key. Held by people, never by the service."""
+
+    secret: str = field(repr=False)
+
+    @property
+    def recipient(self) -> Recipient:
+        """Its public half."""
+        return Recipient(str(pyrage.x25519.Identity.from_str(self.secret).to_public()))
+
+    def open(self, sealed: bytes) -> bytes:
+        """What was sealed for this key. Raises KeyRefused; why is not told apart."""
+        try:
+            opened: bytes = pyrage.decrypt(sealed, [pyrage.x25519.Identity.from_str(self.secret)])
+        except pyrage.DecryptError:
+            raise KeyRefused("this key does not open the clip; it was sealed for others") from None
+        return opened
+
+
+def seal(secret: bytes, recipients: list[Recipient]) -> bytes:
+    """An age file that each of the recipients' identities opens."""
+    keys = [pyrage.x25519.Recipient.from_str(recipient.public) for recipient in recipients]
+    sealed: bytes = pyrage.encrypt(secret, keys)
+    return sealed
+
+
+def load_recipient(path: Path) -> Recipient:
+    """A .pub file: the first line that is no comment. Raises UsageError, VaultError."""
+    text = _read(path).decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines()]
+    if any(line.startswith(_SECRET) for line in lines):
+        raise UsageError(f"{path} holds a secret key; give the .pub file beside it")
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines or not lines[0].startswith(_PUBLIC):
+        raise UsageError(f"{path}: holds no age public key (age1…); make one with: bauta keys new")
+    return Recipient(lines[0])
+
+
+def load_identity(path: Path, ask: AskPassphrase) -> Identity:
+    """A key file; `ask` is called where it is encrypted.
+
+    Raises UsageError where there is no key in it, KeyRefused for a wrong passphrase.
+    """
+    data = _read(path)
+    if data.startswith(_ENCRYPTED):
+        try:
+            data = pyrage.passphrase.decrypt(data, ask())
+        except pyrage.DecryptError:
+            raise KeyRefused(f"{path}: wrong passphrase, or the file is damaged") from None
+    for line in data.decode("utf-8", "replace").splitlines():
+        if line.strip().startswith(_SECRET):
+            try:
+                return Identity(str(pyrage.x25519.Identity.from_str(line.strip())))
+            except pyrage.IdentityError:
+                break
+    raise UsageError(f"{path}: holds no age secret key; it is made by: bauta keys new NAME.key")
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether a passphrase is needed. Raises UsageError."""
+    return _read(path).startswith(_ENCRYPTED)
+
+
+def create_identity(path: Path, passphrase: str | None, *, now: datetime | None = None) -> Identity:
+    """A new key pair: `path` (0600, encrypted where there is a passphrase) and its .pub beside.
+
+    Nothing is ever replaced. Raises UsageError.
+    """
+    public_path = public_path_of(path)
+    if public_path.exists():
+        raise UsageError(f"{public_path} exists; keys are never replaced, choose another name")
+    identity = Identity(str(pyrage.x25519.Identity.generate()))
+    created = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    public = identity.recipient.public
+    text = f"# created: {created}\n# public key: {public}\n{identity.secret}\n".encode()
+    if passphrase:
+        text = pyrage.passphrase.encrypt(text, passphrase, armored=True)
+    _write_new(path, text, 0o600)
+    _write_new(public_path, f"{public}\n".encode(), 0o644)
+    return identity
+
+
+def public_path_of(path: Path) -> Path:
+    """NAME.key to NAME.pub."""
+    return path.with_suffix(".pub")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path}: too large for a key file")
+    return data
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """The mode is there from the first byte on: no moment in which others can read it."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise UsageError(f"{path} exists; keys are never replaced, choose another name") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
