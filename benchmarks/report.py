@@ -77,6 +77,15 @@ class Column:
     decimals: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of another kind than the report's own, printed below them."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: list[Row] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Report:
     """One run of one benchmark; rows are added as they are measured."""
@@ -85,6 +94,7 @@ class Report:
     columns: Sequence[Column]
     settings: Mapping[str, object]
     rows: list[Row] = field(default_factory=list)
+    more: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was left out, what disturbed
     machine: dict[str, object] = field(default_factory=describe_machine)
 
@@ -95,6 +105,7 @@ class Report:
             "machine": self.machine,
             "settings": dict(self.settings),
             "rows": [dict(row) for row in self.rows],
+            **{each.title: [dict(row) for row in each.rows] for each in self.more},
             "notes": self.notes,
         }
 
@@ -109,6 +120,9 @@ class Report:
             return
         print(machine_line(self.machine))
         print(table(self.columns, self.rows))
+        for each in self.more:
+            print(f"{each.title}:")
+            print(table(each.columns, each.rows))
         for note in self.notes:
             print(f"note: {note}")
 

@@ -15,6 +15,10 @@ class EngineError(Exception):
     """A model cannot be found, verified, opened or run. One line: what, the rule, what to do."""
 
 
+class RuntimeAbsent(EngineError):
+    """A runtime is not installed here, or its hardware is missing: no fault, only a choice less."""
+
+
 class Engine(Protocol):
     """A compiled network. `run` may be called from one thread at a time."""
 

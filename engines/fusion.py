@@ -8,7 +8,7 @@ face's histogram of coefficients, whatever the network leaks (docs/fusion.md).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +19,8 @@ from .bands import F32, U8, BandLayout, haar
 from .base import Engine, EngineError
 
 WrongRecovery = Literal["randwr", "obfswr"]
+Carries = Literal["face", "difference"]
+Part = Literal["protect", "recover", "restore"]  # the graphs of a model, one file each
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,17 @@ class FusionSpec:
     scrambled: bool  # the face's bands are scrambled before fusion
     growth: int
     depth: int
+    restore_width: int = 0  # channels of the last step of recovery; 0: none, as in the paper
+    carries: Carries = "difference"  # what a model with a last step hides: see nets/restore, polish
 
     def __post_init__(self) -> None:
         if not (self.keyed or self.scrambled):
             raise ValueError(f"model {self.name} is neither keyed nor scrambled: no secret")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its graphs, in the order in which a face passes them."""
+        return ("protect", "recover", "restore") if self.restore_width else ("protect", "recover")
 
     @property
     def key_channels(self) -> int:
@@ -81,11 +90,24 @@ class FaceSecrets:
 class FusionModel:
     """Both directions of one model. Batches of faces of one size; thread-bound like its engines."""
 
-    def __init__(self, spec: FusionSpec, protect: Engine, recover: Engine | None) -> None:
-        """`recover` None: a service that only protects."""
+    def __init__(
+        self,
+        spec: FusionSpec,
+        protect: Engine,
+        recover: Engine | None,
+        restore: Engine | None = None,
+    ) -> None:
+        """`recover` None: a service that only protects. `restore`: where the spec has a width.
+
+        Raises EngineError.
+        """
+        if recover is not None and (restore is not None) != ("restore" in spec.parts):
+            needed = " and ".join(spec.parts[1:])
+            raise EngineError(f"model {spec.name}: recovery takes the engines {needed}")
         self.spec = spec
         self._protect = protect
         self._recover = recover
+        self._restore = restore
 
     @property
     def runtime(self) -> str:
@@ -100,12 +122,10 @@ class FusionModel:
         `obfuscated` must leave head-room (`with_head_room`): clipped pixels cannot be recovered.
         """
         layout = self.spec.layout
-        inputs = {
-            "x": secrets.scramble(layout.to_bands(original)),
-            "y": layout.to_bands(obfuscated),
-        }
-        bands = self._run(self._protect, inputs, secrets)
-        return layout.to_picture(bands)
+        face, y = layout.to_bands(original), layout.to_bands(obfuscated)
+        payload = face - y if self.spec.restore_width else face
+        out = self._run(self._protect, {"x": secrets.scramble(payload), "y": y}, secrets)
+        return layout.to_picture(self._bands(out, "out", y))
 
     def recover(self, protected: Sequence[U8], secrets: FaceSecrets) -> tuple[U8, ...]:
         """The protected batch to the original one. Raises EngineError.
@@ -115,27 +135,38 @@ class FusionModel:
         if self._recover is None:
             raise EngineError(f"model {self.spec.name} was opened for protection only")
         layout = self.spec.layout
-        bands = self._run(self._recover, {"y": layout.to_bands(protected)}, secrets)
-        return layout.to_picture(secrets.unscramble(bands))
+        y = layout.to_bands(protected)
+        out = self._run(self._recover, {"y": y}, secrets)
+        bands = secrets.unscramble(self._bands(out, "out", y))
+        if self._restore is not None:
+            both = {"x": bands, "y": self._bands(out, "obfuscated", y)}
+            bands = self._bands(self._restore.run(both), "out", y)
+        return layout.to_picture(bands)
 
-    def _run(self, engine: Engine, inputs: dict[str, F32], secrets: FaceSecrets) -> F32:
-        key = secrets.key_bands(self.spec.layout.levels) if self.spec.keyed else None
+    def _run(
+        self, engine: Engine, inputs: dict[str, F32], secrets: FaceSecrets
+    ) -> Mapping[str, F32]:
+        # checked for both kinds: a model that has both must not run with one of them
+        if self.spec.scrambled and (secrets.order is None or secrets.signs is None):
+            raise EngineError(f"model {self.spec.name} needs a scrambling order and signs")
         if self.spec.keyed:
+            key = secrets.key_bands(self.spec.layout.levels)
             if key is None:
                 raise EngineError(f"model {self.spec.name} needs a secret map")
             inputs["k"] = key
-        elif secrets.order is None:
-            raise EngineError(f"model {self.spec.name} needs a scrambling order")
-        bands = np.asarray(engine.run(inputs)["out"], np.float32)
-        if bands.shape != inputs["y"].shape or not np.isfinite(bands).all():
+        return engine.run(inputs)
+
+    def _bands(self, outputs: Mapping[str, F32], name: str, like: F32) -> F32:
+        bands = np.asarray(outputs[name], np.float32)
+        if bands.shape != like.shape or not np.isfinite(bands).all():
             raise EngineError(f"model {self.spec.name} gave no usable picture")
         return bands
 
     def close(self) -> None:
-        """Free both engines. Idempotent."""
-        self._protect.close()
-        if self._recover is not None:
-            self._recover.close()
+        """Free the engines. Idempotent."""
+        for engine in (self._protect, self._recover, self._restore):
+            if engine is not None:
+                engine.close()
 
 
 HEAD_ROOM = (20, 234)

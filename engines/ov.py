@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,17 +15,28 @@ from .base import Array, EngineError
 class OpenVinoEngine:
     """One compiled model with one request.
 
-    The batch stays dynamic: cameras come and go.
+    A detector's batch stays free: cameras come and go. A fusion graph keeps batch, height and width
+    free. Compiling it anew for each size was weighed: it takes 0.3 s a size and ran no faster (112
+    px, light network, two threads: 25 ms against 28; the paper's network: 132 against 128).
     """
 
     runtime = "openvino"
 
     def __init__(
-        self, path: Path, *, name: str, input_name: str, size_px: tuple[int, int], threads: int = 0
+        self,
+        model: Path | bytes,
+        *,
+        name: str,
+        input_name: str = "",
+        size_px: tuple[int, int] | None = None,
+        threads: int = 0,
     ) -> None:
-        """`threads` 0 leaves the choice to the runtime. Raises EngineError."""
+        """An ONNX file or its content. Raises EngineError.
+
+        `input_name` and `size_px` (width, height) fix the picture's size of a detector. `threads` 0
+        leaves the choice to the runtime.
+        """
         self.name = name
-        width, height = size_px
         core = ov.Core()
         config: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -34,14 +46,16 @@ class OpenVinoEngine:
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
-            model = core.read_model(path)
-            model.reshape({input_name: ov.PartialShape([-1, 3, height, width])})
-            self._outputs = [port.get_any_name() for port in model.outputs]
+            graph = core.read_model(io.BytesIO(model) if isinstance(model, bytes) else model)
+            if size_px is not None:
+                width, height = size_px
+                graph.reshape({input_name: ov.PartialShape([-1, 3, height, width])})
+            self._outputs = [port.get_any_name() for port in graph.outputs]
             self._request: ov.InferRequest | None = core.compile_model(
-                model, "CPU", config
+                graph, "CPU", config
             ).create_infer_request()
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot open model {name}: {_first_line(error)}") from error
+            raise EngineError(f"OpenVINO cannot open model {name}: {_last_line(error)}") from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """See Engine. Outputs are copies: the request's own buffers are reused."""
@@ -50,7 +64,7 @@ class OpenVinoEngine:
         try:
             results = self._request.infer(dict(inputs))
         except RuntimeError as error:
-            raise EngineError(f"model {self.name} failed: {_first_line(error)}") from error
+            raise EngineError(f"model {self.name} failed: {_last_line(error)}") from error
         return {
             name: np.array(results[name], dtype=np.float32, copy=True) for name in self._outputs
         }
@@ -60,6 +74,7 @@ class OpenVinoEngine:
         self._request = None
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
+    # OpenVINO's first lines are places in its own source
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-from engines import Catalog, EngineError, open_engine
+from engines import Catalog, EngineError, FusionEntry, FusionModel, open_engine, open_fusion
 
 from .compose.gate import Gate, Zones
 from .detect.detector import EngineDetector, FaceDetector
 from .detect.service import DetectionService
 from .errors import SettingsError
 from .frames import U8Array
+from .fusion_worker import FusionWorker
+from .in_band import KeyedFuser, ModelName, Sidecars, sidecar_paths
 from .protect.choose import make_patches
+from .protect.fuse import FaceFusion
 from .protect.region import polygon_mask
 from .publish.file import FileWriter, file_format
 from .publish.hls import HlsWriter
@@ -23,6 +31,10 @@ from .resources import config_path
 from .runtime.credentials import without_credentials
 from .settings import CameraSettings, DetectorSettings, ZoneSettings
 from .source.av_input import AvSource
+from .vault.clip_key import new_clip_key
+from .vault.identity import load_recipient
+
+_log = logging.getLogger(__name__)
 
 
 def open_detector(settings: DetectorSettings) -> FaceDetector:
@@ -55,10 +67,97 @@ def build_source(camera: CameraSettings) -> AvSource:
     return AvSource(camera)
 
 
-def build_gate(camera: CameraSettings) -> Gate:
+def build_gate(camera: CameraSettings, fusion: FaceFusion | None = None) -> Gate:
     """The camera's only way out."""
-    maker = partial(make_patches, settings=camera.protect)
-    return Gate(camera.id, maker, everything=camera.privacy == "everything")
+    return Gate(
+        camera.id,
+        partial(make_patches, settings=camera.protect),
+        everything=camera.privacy == "everything",
+        overlay=fusion,
+        gop_seconds=camera.encode.gop,
+    )
+
+
+def fusion_entry(name: str) -> FusionEntry:
+    """A fusion model of the catalogue. Raises EngineError."""
+    return Catalog.load(config_path("models.yaml")).fusion(name)
+
+
+def open_fusion_model(name: str, *, threads: int = 0, recover: bool = False) -> FusionModel:
+    """A fusion model, hash-checked, for the calling thread. Raises EngineError with the fix."""
+    return open_fusion(fusion_entry(name), threads=threads, recover=recover)
+
+
+_fusion_workers: WeakValueDictionary[str, FusionWorker] = WeakValueDictionary()
+_fusion_lock = threading.Lock()
+
+
+def shared_fusion(name: str, *, threads: int = 0) -> FusionWorker:
+    """The process's one worker for a model; it ends with the last session that uses it.
+
+    Raises EngineError.
+    """
+    with _fusion_lock:
+        worker = _fusion_workers.get(name)
+        if worker is None:
+            worker = FusionWorker(partial(open_fusion_model, name, threads=threads))
+            _fusion_workers[name] = worker
+        return worker
+
+
+@dataclass(frozen=True, slots=True)
+class InBand:
+    """What a session with the protector proface-s has in addition."""
+
+    fusion: FaceFusion
+    sidecars: Sidecars | None  # None: nobody could use them
+
+
+def build_in_band(
+    camera: CameraSettings,
+    *,
+    live: bool,
+    threads: int = 0,
+    password: str | None = None,
+    sidecars: Sequence[Path] | None = None,
+) -> InBand | None:
+    """None where the camera's protector is another. A fresh clip key with every call.
+
+    `sidecars`: instead of those beside the camera's files. Raises SettingsError, VaultError.
+    """
+    protect = camera.protect
+    if protect.protector != "proface-s" or camera.privacy == "everything":
+        return None
+    try:
+        entry = fusion_entry(protect.fusion_model)
+        worker = shared_fusion(protect.fusion_model, threads=threads)
+    except EngineError as error:
+        raise SettingsError(f"protect.fusion_model: {error}") from error
+    if worker.spec.layout.planes != "yuv420":
+        raise SettingsError(
+            f"protect.fusion_model: {entry.name} works on RGB pictures; video needs a model of "
+            "the planes yuv420, such as proface-s-video"
+        )
+    clip_key = new_clip_key([load_recipient(path) for path in protect.recipients], password)
+    fusion = FaceFusion(camera.id, protect, KeyedFuser(worker, clip_key, live=live), live=live)
+    paths = sidecar_paths(camera) if sidecars is None else list(sidecars)
+    if not clip_key.can_be_had_again:
+        _log.warning(
+            "%s: proface-s has neither recipients nor a password: no one can ever recover these "
+            "faces; name public keys in protect.recipients",
+            camera.id,
+        )
+        paths = []
+    elif not paths:
+        _log.warning(
+            "%s: proface-s writes its sidecar beside a file or a recording, and there is neither: "
+            "no one can ever recover these faces",
+            camera.id,
+        )
+    if not paths:
+        return InBand(fusion, None)
+    model = ModelName(entry.name, entry.recover_sha256)
+    return InBand(fusion, Sidecars(camera.id, paths, model, clip_key, live=live))
 
 
 def build_zones(zones: ZoneSettings, frame_px: tuple[int, int]) -> Zones:

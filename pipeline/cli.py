@@ -11,13 +11,24 @@ from typing import NoReturn, TypeAlias
 
 import av
 
+from .cli_vault import add_keys, add_recover
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
 from .runtime.process import end_process, forbid_core_dumps
 from .settings import ProtectSettings
 from .version import __version__
 
-COMMANDS = ("run", "protect", "demo", "doctor", "bench")
+COMMANDS = (
+    "run",
+    "protect",
+    "recover",
+    "keys",
+    "demo",
+    "doctor",
+    "engine",
+    "train",
+    "bench",
+)
 OBFUSCATIONS = ("pixelate", "solid", "median", "noise", "mask", "blur")
 
 
@@ -88,8 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
     _add_protect(commands)
+    add_recover(commands)
+    add_keys(commands)
     _add_demo(commands)
     _add_doctor(commands)
+    _add_engine(commands)
+    _add_train(commands)
     _add_bench(commands)
     return parser
 
@@ -124,6 +139,31 @@ def _add_protect(commands: Commands) -> None:
         default=defaults.strength,
         metavar="SHARE",
         help="smallest detail left, in face widths (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--protector",
+        choices=("obfuscate", "proface-s"),
+        default=defaults.protector,
+        help="obfuscate: for good (default); proface-s: recoverable from keyframes, with the key",
+    )
+    parser.add_argument(
+        "--recipient",
+        type=Path,
+        action="append",
+        metavar="FILE.pub",
+        help="of proface-s: who can recover the faces; may be repeated (bauta keys new)",
+    )
+    parser.add_argument(
+        "--password", action="store_true", help="of proface-s: ask for one that recovers the faces"
+    )
+    parser.add_argument(
+        "--password-from-env", action="store_true", help="the same, from BAUTA_PASSPHRASE"
+    )
+    parser.add_argument(
+        "--fusion-model", default=None, metavar="NAME", help=f"default: {defaults.fusion_model}"
+    )
+    parser.add_argument(
+        "--sidecar", type=Path, default=None, metavar="FILE", help="default: DEST.inband.jsonl"
     )
     parser.add_argument("--everything", action="store_true", help="obscure the whole picture")
     parser.add_argument("--keep-audio", action="store_true", help="copy the sound (default: drop)")
@@ -174,6 +214,92 @@ def _add_doctor(commands: Commands) -> None:
         from .doctor import run_doctor
 
         return run_doctor(as_json=options.json)
+
+    parser.set_defaults(run=call)
+
+
+def _add_engine(commands: Commands) -> None:
+    parser = commands.add_parser("engine", help="fusion models on this machine's runtimes")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    lists = actions.add_parser("list", help="which model runs on what, one line each")
+    builds = actions.add_parser("build", help="compile ahead: TensorRT's plans are kept")
+    parities = actions.add_parser("parity", help="every runtime against the reference, PyTorch")
+    parities.add_argument(
+        "--half", action="store_true", help="also float16 as a GPU rounds, on the CPU: slow"
+    )
+    benches = actions.add_parser("bench", help="milliseconds a face on every runtime here")
+    benches.add_argument("--size", type=int, default=112, metavar="PX", help="default: 112")
+    benches.add_argument(
+        "--batch", type=int, nargs="+", default=[1, 16], metavar="N", help="default: 1 16"
+    )
+    benches.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    for action in (builds, parities, benches):
+        action.add_argument("model", nargs="?", metavar="MODEL", help="default: all of models.yaml")
+    for action in (lists, parities, benches):
+        action.add_argument("--json", action="store_true", help="JSON on stdout")
+
+    def run_list(options: argparse.Namespace) -> int:
+        from .engine_command import list_engines
+
+        return list_engines(as_json=options.json)
+
+    def run_build(options: argparse.Namespace) -> int:
+        from .engine_command import build
+
+        return build(options.model)
+
+    def run_parity(options: argparse.Namespace) -> int:
+        from .engine_command import parity
+
+        return parity(options.model, half=options.half, as_json=options.json)
+
+    def run_bench(options: argparse.Namespace) -> int:
+        from .engine_command import bench
+
+        return bench(
+            options.model,
+            size_px=options.size,
+            batches=options.batch,
+            threads=options.threads,
+            as_json=options.json,
+        )
+
+    lists.set_defaults(run=run_list)
+    builds.set_defaults(run=run_build)
+    parities.set_defaults(run=run_parity)
+    benches.set_defaults(run=run_bench)
+
+
+def _add_train(commands: Commands) -> None:
+    parser = commands.add_parser("train", help="train a fusion network from a zip of faces")
+    parser.add_argument(
+        "recipe", metavar="NET", help="a recipe: proface-s-light, …; see docs/fusion.md"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="ZIP", help="IDENTITY/FACE.jpg, 112x112"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="checkpoint and curve"
+    )
+    parser.add_argument("--steps", type=int, default=None, help="default: the recipe's")
+    parser.add_argument(
+        "--batch", type=int, default=None, help="faces a step (default: the recipe's)"
+    )
+    parser.add_argument("--rate", type=float, default=None, help="Adam's (default: the recipe's)")
+    parser.add_argument("--seed", type=int, default=None, help="default: 0")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--start-from", type=Path, default=None, metavar="CHECKPOINT", help="its weights"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint"
+    )
+
+    def call(options: argparse.Namespace) -> int:
+        from .train_command import train
+
+        return train(options)
 
     parser.set_defaults(run=call)
 

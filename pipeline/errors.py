@@ -11,6 +11,9 @@ BautaError
   * DetectionFailed               the detector raised, hung or was overloaded
 * EncodeError                     no encoder, or it refused
 * SinkError                       a destination refused, stalled or is full
+* VaultError                      keys, sealed records, the audit log
+  * KeyRefused                    a wrong key, password or passphrase
+  * SidecarError                  a sidecar that is damaged, altered or of another clip
 
 `engines` has a root of its own, EngineError: it must not import this package.
 Every message is one line: what is wrong, the rule, what to do. No credential, no pixel.
@@ -59,3 +62,15 @@ class EncodeError(BautaError):
 
 class SinkError(BautaError):
     """A destination refused, stalled or is full."""
+
+
+class VaultError(BautaError):
+    """A key, a sealed record or the audit log cannot be used."""
+
+
+class KeyRefused(VaultError):
+    """This key, password or passphrase does not open it."""
+
+
+class SidecarError(VaultError):
+    """A sidecar is damaged, was altered, or belongs to another clip."""

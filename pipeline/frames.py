@@ -133,6 +133,71 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True)
+class Square:
+    """Where one face is fused, on the frame's own grid: recovery needs exactly these numbers."""
+
+    x_px: int  # left, even: a chroma sample begins here
+    y_px: int  # top, even
+    side_px: int  # a multiple of 4
+
+    def __post_init__(self) -> None:
+        if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:
+            raise ShapeError(f"a square's corner must be even and inside, got {self}")
+        if self.side_px < 4 or self.side_px % 4:
+            raise ShapeError(f"a square's side must be a multiple of 4, got {self.side_px}")
+
+    @property
+    def xys_px(self) -> tuple[int, int, int]:
+        """(left, top, side)"""
+        return self.x_px, self.y_px, self.side_px
+
+    def overlaps(self, other: Square) -> bool:
+        """Whether they share a pixel."""
+        return (
+            self.x_px < other.x_px + other.side_px
+            and other.x_px < self.x_px + self.side_px
+            and self.y_px < other.y_px + other.side_px
+            and other.y_px < self.y_px + self.side_px
+        )
+
+    def of(self, planes: YuvPlanes) -> YuvPlanes:
+        """Views of the square's pixels. Raises ShapeError where it does not lie inside."""
+        width, height = planes.size_px
+        x, y, side = self.xys_px
+        if x + side > width or y + side > height:
+            raise ShapeError(f"{self} does not lie in a frame of {width}x{height}")
+        return part_of(planes, x, y, side, side)
+
+
+def part_of(planes: YuvPlanes, x_px: int, y_px: int, width_px: int, height_px: int) -> YuvPlanes:
+    """Views of an even-aligned rectangle inside the planes."""
+    rows, columns = slice(y_px, y_px + height_px), slice(x_px, x_px + width_px)
+    half = (
+        slice(y_px // 2, (y_px + height_px) // 2),
+        slice(x_px // 2, (x_px + width_px) // 2),
+    )
+    return YuvPlanes(planes.y[rows, columns], planes.u[half], planes.v[half])
+
+
+@dataclass(frozen=True, slots=True)
+class FusedFace:
+    """A face whose original can be had from the protected pixels, by who has the key."""
+
+    track_id: int
+    square: Square
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMoment:
+    """What is known of a frame beside its pixels when its faces are hidden."""
+
+    number: int  # counts the frames that leave the gate, from 0, without gaps
+    pts_seconds: float  # output clock
+    is_idr: bool  # the encoder will make an IDR frame of it
+    zones: tuple[U8Array, ...] = field(default=(), repr=False)  # (H, W) masks: fixed content
+
+
+@dataclass(frozen=True, slots=True)
 class FacePatch:
     """Obfuscated pixels for one even-aligned rectangle, and what they are sure to hide."""
 
@@ -142,6 +207,7 @@ class FacePatch:
     planes: YuvPlanes = field(repr=False)  # the rectangle's new content
     alpha: U8Array = field(repr=False)  # (h, w) luma weight of the new content, 255 = all of it
     face_xyxy_px: FloatArray = field(repr=False)  # (4,) the box that this patch promises to cover
+    is_fused: bool = False  # a whole square out of a fusion engine: nothing may be mixed into it
 
     def __post_init__(self) -> None:
         if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:
@@ -162,3 +228,4 @@ class EncodedPacket:
     time_base: Fraction
     is_keyframe: bool
     captured_ns: int = 0  # monotonic clock of the source frame; 0 for audio
+    frame: int = -1  # counts the video frames of the session from 0; -1 for audio

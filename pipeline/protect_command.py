@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .build import build_service
+from .build import build_in_band, build_service
 from .config import expand, settings_from
 from .errors import SinkError, UsageError
 from .publish.file import file_format
@@ -24,6 +24,8 @@ from .runtime.credentials import without_credentials
 from .session import CameraSession
 from .settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD
 from .source.av_input import is_live
+from .vault.passwords import ask_new_password
+from .vault.sidecar import SUFFIX
 
 POLL_SECONDS = 0.1
 # A file can wait for a busy machine: obscuring it after the seconds that suit a live picture would
@@ -36,11 +38,21 @@ def protect(options: argparse.Namespace) -> int:
     source, dest = expand(options.source), expand(options.dest)
     if not is_network(dest):
         _check_file_dest(source, Path(dest), overwrite=options.overwrite)
+    _check_in_band_options(options)
     settings = settings_from(_tree(options, source, dest))
     camera = settings.cameras[0]
+    in_band = build_in_band(
+        camera,
+        live=is_live(source),
+        threads=settings.detector.threads,
+        password=_password(options),
+        sidecars=None if options.sidecar is None else [options.sidecar],
+    )
     service = build_service(settings.detector)
     try:
-        session = CameraSession(camera, detector=settings.detector, service=service, retry=False)
+        session = CameraSession(
+            camera, detector=settings.detector, service=service, retry=False, in_band=in_band
+        )
         started = time.monotonic()
         with _stop_on_signal(session) as interrupted:
             session.start()
@@ -59,19 +71,42 @@ def _check_file_dest(source: str, dest: Path, *, overwrite: bool) -> None:
         raise UsageError(str(error)) from None
     if dest.is_dir():
         raise UsageError(f"{dest} is a folder; name a file in it")
-    if dest.exists() and not overwrite:
-        raise UsageError(f"{dest} exists; add --overwrite to replace it")
+    for path in (dest, dest.with_name(dest.name + SUFFIX)):
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists; add --overwrite to replace it")
     if not dest.parent.is_dir():
         raise UsageError(f"{dest.parent}: no such folder")
     if not is_live(source) and Path(source).exists() and dest.exists() and dest.samefile(source):
         raise UsageError("SOURCE and DEST are the same file")
 
 
+def _check_in_band_options(options: argparse.Namespace) -> None:
+    asks_for_keys = options.recipient or options.password or options.password_from_env
+    if options.protector == "proface-s":
+        if options.everything:
+            raise UsageError("--everything leaves no face to fuse: choose one of the two")
+    elif asks_for_keys or options.fusion_model or options.sidecar:
+        raise UsageError(
+            "--recipient, --password, --fusion-model and --sidecar are of --protector proface-s: "
+            "the protector obfuscate hides faces for good"
+        )
+
+
+def _password(options: argparse.Namespace) -> str | None:
+    if options.password or options.password_from_env:
+        return ask_new_password(from_environment=options.password_from_env)
+    return None
+
+
 def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, object]:
     protect: dict[str, object] = {
         "obfuscation": options.obfuscation,
         "strength": options.strength,
+        "protector": options.protector,
+        "recipients": options.recipient or [],
     }
+    if options.fusion_model:
+        protect["fusion_model"] = options.fusion_model
     if not is_live(source) and options.detect_every is None and options.lookahead is None:
         protect |= {"detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
     if options.detect_every is not None:
@@ -152,6 +187,9 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
         "obscured_frames": sum(redactions.values()),
         "obscured_because": dict(redactions),
         "damaged_packets": session.counts.damaged_packets,
+        "fused_faces": session.fusion_counts.fused,
+        "not_fused_because": dict(session.fusion_counts.not_fused),
+        "sidecars": _sidecars(session),
         "encoder": session.encoder_name,
     }
     if as_json:
@@ -162,7 +200,23 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
         f"({result['frames_per_second']} frames/s), {result['faces_per_frame']} faces a frame, "
         f"{session.encoder_name}"
     )
+    if session.in_band is not None:
+        _report_fusion(session)
     if redactions:
         print(f"{sum(redactions.values())} frames were obscured whole:", file=sys.stderr)
         for reason, count in redactions.most_common():
             print(f"  {count}: {reason}", file=sys.stderr)
+
+
+def _report_fusion(session: CameraSession) -> None:
+    counts = session.fusion_counts
+    print(f"{counts.fused} faces can be recovered; {', '.join(_sidecars(session)) or 'no sidecar'}")
+    for reason, count in counts.not_fused.most_common():
+        print(f"  {count} were due and kept their plain obfuscation: {reason}")
+
+
+def _sidecars(session: CameraSession) -> list[str]:
+    in_band = session.in_band
+    if in_band is None or in_band.sidecars is None:
+        return []
+    return [str(path) for path in in_band.sidecars.paths]

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from .build import build_gate, build_sinks, build_source, build_zones
+from .build import InBand, build_gate, build_in_band, build_sinks, build_source, build_zones
 from .compose.gate import ProtectedFrame, Zones
 from .counts import SessionCounts
 from .detect.service import DetectionService
@@ -20,6 +20,7 @@ from .encode.probe import SOFTWARE, choose_encoder, live_preset, preset_costs
 from .errors import BautaError, SinkError
 from .frames import EncodedPacket, RawFrame
 from .intake import Intake, OpenSource, RawItem, SourceGap
+from .protect.fuse import FusionCounts
 from .publish.push import is_network
 from .publish.sink import Sink
 from .runtime.channel import Channel, ChannelClosed, Overflow
@@ -53,15 +54,20 @@ class CameraSession:
         on_frame: Callable[[ProtectedFrame], None] | None = None,
         open_source: OpenSource = build_source,
         retry: bool = True,
+        in_band: InBand | None = None,
     ) -> None:
         """`retry`: a live source that fails is opened again; without, its error ends the session.
 
-        Raises SinkError for a destination that cannot exist.
+        `in_band`: instead of one built from the settings. Raises SinkError for a destination that
+        cannot exist, SettingsError and VaultError for a protector that cannot be had.
         """
         self.camera = camera
         self.live = is_live(camera.source)
         self.counts = SessionCounts()
-        self.gate = build_gate(camera)
+        if in_band is None:
+            in_band = build_in_band(camera, live=self.live, threads=detector.threads)
+        self.in_band = in_band
+        self.gate = build_gate(camera, in_band.fusion if in_band else None)
         self.sinks = build_sinks(camera, live=self.live) + (extra_sinks or [])
         self.encoder_name: str | None = None
         self.window: LookaheadWindow | None = None
@@ -257,16 +263,29 @@ class CameraSession:
                 self.counts.face_frames += item.faces
                 if self._on_frame is not None:
                     self._on_frame(item)
+                self._note_fused(item)
                 self._offer(encoder.encode(item))
             if encoder is not None:
                 self._offer(encoder.finish())
         finally:
             for sink in self.sinks:
                 sink.close()
+            if self.in_band is not None and self.in_band.sidecars is not None:
+                self.in_band.sidecars.close()
         if not self.live:
             self._raise_sink_errors()
         if self._failure is None:
             self.counts.to_state("ended")
+
+    def _note_fused(self, frame: ProtectedFrame) -> None:
+        """Before the frame is encoded: a frame without its line could never be opened."""
+        if self.in_band is not None and self.in_band.sidecars is not None:
+            self.in_band.sidecars.note(
+                number=frame.number,
+                pts_seconds=float(frame.pts * frame.time_base),
+                size_px=(frame.image.width, frame.image.height),
+                fused=frame.fused,
+            )
 
     def _open_encoder(self, first: ProtectedFrame) -> Encoder:
         assert self.info is not None
@@ -306,6 +325,11 @@ class CameraSession:
         for sink in self.sinks:
             if sink.error is not None:
                 raise SinkError(sink.error)
+
+    @property
+    def fusion_counts(self) -> FusionCounts:
+        """Faces fused and not; all zero with another protector."""
+        return self.in_band.fusion.counts if self.in_band is not None else FusionCounts()
 
     def redactions(self) -> Counter[str]:
         """Why whole frames were obscured, and how often."""

@@ -67,6 +67,8 @@ class DetectorSettings(_Settings):
 class ProtectSettings(_Settings):
     """How faces are found in time and hidden."""
 
+    # obfuscate: for good. proface-s: faces can be recovered from keyframes, with the key
+    protector: Literal["obfuscate", "proface-s"] = "obfuscate"
     obfuscation: Literal["pixelate", "solid", "blur", "median", "noise", "mask"] = "pixelate"
     strength: float = Field(default=0.25, ge=0.05, le=1)  # smallest detail left, in face widths
     shape: Literal["ellipse", "box"] = "ellipse"
@@ -79,6 +81,12 @@ class ProtectSettings(_Settings):
     hold: Seconds = 1.0  # a lost face stays covered where it was going
     gate: bool = True  # skip detection while nothing moves
     gate_refresh: Seconds = 2.0  # look again at a motionless scene this often
+    # --- proface-s only ---
+    fusion_model: str = "proface-s-video"  # a key of configs/models.yaml; it survives video coding
+    keyframe_every: Seconds = 1.0  # between two fusions of a face; also at every IDR frame
+    # the stream must not fall behind: of 112 x 112 pixels, larger faces count by their area
+    fusions_per_second: float = Field(default=30, gt=0, le=10_000)
+    recipients: list[Path] = []  # age public keys (NAME.pub) that can open this camera's faces
 
     @model_validator(mode="after")
     def _lookahead_covers_the_gap(self) -> Self:

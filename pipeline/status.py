@@ -33,6 +33,8 @@ class CameraStatus:
     frames_out: int
     frames_per_second: float  # out, over the last frames
     faces: int
+    fused: int  # faces that went out recoverable
+    not_fused: dict[str, int]  # reason to faces that kept their plain obfuscation instead
     dropped_raw: int
     dropped_protected: int
     obscured: dict[str, int]  # reason to frames
@@ -54,6 +56,9 @@ class CameraStatus:
         if self.state == "up":
             parts.append(f"{self.frames_per_second:.1f} frames/s")
             parts.append(f"{self.faces} faces")
+            if self.fused or self.not_fused:
+                missed = sum(self.not_fused.values())
+                parts.append(f"{self.fused} fused" + (f" ({missed} not)" if missed else ""))
             if self.latency_p95_ms is not None:
                 parts.append(f"+{self.latency_p50_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
         if self.error:
@@ -76,9 +81,29 @@ def camera_status(
     """A snapshot; `error` says why there is no session."""
     if session is None:
         return CameraStatus(
-            camera_id, "failed", error, 0.0, 0, 0, 0.0, 0, 0, 0, {}, 0, 0, 0, None, None, None, []
+            camera=camera_id,
+            state="failed",
+            error=error,
+            seconds_in_state=0.0,
+            frames_in=0,
+            frames_out=0,
+            frames_per_second=0.0,
+            faces=0,
+            fused=0,
+            not_fused={},
+            dropped_raw=0,
+            dropped_protected=0,
+            obscured={},
+            looks=0,
+            reconnects=0,
+            damaged_packets=0,
+            latency_p50_ms=None,
+            latency_p95_ms=None,
+            encoder=None,
+            sinks=[],
         )
     counts = session.counts
+    fusion = session.fusion_counts
     latencies = np.array(counts.latencies_ns, np.float64) / 1e6
     return CameraStatus(
         camera=camera_id,
@@ -89,6 +114,8 @@ def camera_status(
         frames_out=counts.frames_out,
         frames_per_second=round(counts.rate.per_second(), 2),
         faces=counts.faces,
+        fused=fusion.fused,
+        not_fused=dict(fusion.not_fused),
         dropped_raw=session.raw.dropped,
         dropped_protected=session.protected.dropped,
         obscured=dict(session.gate.redactions),

@@ -1,8 +1,25 @@
-"""The parameters of a protected stream, from which encode and publish open containers."""
+"""The parameters of a protected stream, from which encode and publish open containers, and the
+note by which a recording knows its place in the session.
+"""
 
 from __future__ import annotations
 
+import re
+
 import av
+
+_FIRST_FRAME = "bauta first-frame "
+
+
+def first_frame_note(frame: int) -> str:
+    """The comment of a file that begins in the middle of a session: which frame it begins with."""
+    return f"{_FIRST_FRAME}{frame}"
+
+
+def first_frame_of(comment: str) -> int | None:
+    """The inverse; None for any other comment."""
+    match = re.fullmatch(re.escape(_FIRST_FRAME) + r"(\d{1,15})", comment, re.ASCII)
+    return int(match[1]) if match else None
 
 
 class StreamTemplates:

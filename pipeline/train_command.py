@@ -126,9 +126,15 @@ _PAPER = BandLayout("rgb", 1)
 SPECS = {
     spec.name: spec
     for spec in (
-        FusionSpec("proface-s-light", _VIDEO, "randwr", True, False, growth=8, depth=3),
-        FusionSpec("proface-s-obfswr", _VIDEO, "obfswr", True, False, growth=8, depth=3),
-        FusionSpec("proface-s-video", _VIDEO, "randwr", False, True, growth=8, depth=3),
+        FusionSpec(
+            "proface-s-light", _VIDEO, "randwr", False, True, 8, 3, restore_width=48, carries="face"
+        ),
+        FusionSpec(
+            "proface-s-obfswr", _VIDEO, "obfswr", False, True, growth=8, depth=3, restore_width=48
+        ),
+        FusionSpec(
+            "proface-s-video", _VIDEO, "randwr", False, True, 8, 3, restore_width=48, carries="face"
+        ),
         FusionSpec("proface-s-rgb", _PAPER, "randwr", True, False, growth=16, depth=3),
         FusionSpec("proface-s-paper", _PAPER, "randwr", True, False, growth=32, depth=3),
     )
@@ -136,14 +142,13 @@ SPECS = {
 """docs/fusion.md says what each is for; the last has the paper's 1.07 M parameters."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "proface-s-light": {"steps": 9000},
-    "proface-s-obfswr": {"steps": 9000},
+    "proface-s-light": {"steps": 8000, "protected_db": 42.5, "first_protected_db": 36.0},
+    "proface-s-obfswr": {"steps": 6000, "protected_db": 38.8, "first_protected_db": 32.0},
     "proface-s-video": {
         "steps": 9000,
-        "protected_db": 31.5,
-        "first_protected_db": 24.0,
+        "protected_db": 32.5,
+        "first_protected_db": 28.5,
         "recover_floor": 8.0,
-        "chroma_weight": 0.5,
         "noise": 8.0,
         "codec_share": 0.6,
     },

@@ -67,7 +67,7 @@ class LookaheadWindow:
         self._frames: deque[_Waiting] = deque()
         self._next_position = 0
         self.looks = 0
-        self._start_anew()
+        self._start_anew(first_id=1)
 
     def add(self, frame: RawFrame) -> list[ProtectedFrame]:
         """Take a frame; give back those that are ready, in order. Waits for due answers."""
@@ -100,7 +100,7 @@ class LookaheadWindow:
         ready = []
         while self._frames:
             ready.append(self._release())
-        self._start_anew()
+        self._start_anew(first_id=self._tracker.next_id)
         return ready
 
     @property
@@ -108,12 +108,13 @@ class LookaheadWindow:
         """Faces that the last answer showed."""
         return self._tracker.live_count
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, *, first_id: int) -> None:
         self._schedule = DetectionSchedule(self._protect)
         self._tracker = Tracker(
             sure_score=self._detector.sure_score,
             hold_frames=self._hold_frames,
             back_frames=max(self._protect.lookahead, self._protect.detect_every),
+            first_id=first_id,
         )
         self._answers: deque[_Answer] = deque()
 

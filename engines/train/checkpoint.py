@@ -106,6 +106,8 @@ def net_for(spec: FusionSpec) -> FusionNet:
         key_channels=spec.key_channels,
         depth=spec.depth,
         growth=spec.growth,
+        polish_width=spec.restore_width if spec.carries == "face" else 0,
+        restore_width=spec.restore_width if spec.carries == "difference" else 0,
     )
 
 

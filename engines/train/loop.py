@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class TrainSettings:
     protect_weight: float = 4.0
     recover_floor: float = 0.3  # squared levels; see losses.log_error
     wrong_weight: float = 1.0
-    chroma_weight: float = 1.0  # see losses.band_weights
+    protect_chroma_weight: float = 3.0  # see losses.band_weights: payload likes to hide in colour
+    recover_chroma_weight: float = 1.0
     noise: float = 0.0  # largest sigma of Gaussian noise, in levels of 255
     codec_share: float = 0.0  # of the steps that go through a real encoder instead
 
@@ -89,7 +90,8 @@ class Training:
         self.net: FusionNet = net_for(spec).to(self._device)
         self._mean = {name: t.detach().clone() for name, t in self.net.state_dict().items()}
         self._optimizer = torch.optim.Adam(self.net.parameters(), lr=settings.rate)
-        self._weights = band_weights(spec.layout, settings.chroma_weight).to(self._device)
+        self._shown = band_weights(spec.layout, settings.protect_chroma_weight).to(self._device)
+        self._wanted = band_weights(spec.layout, settings.recover_chroma_weight).to(self._device)
         self.step = 0
         self.history: list[dict[str, float]] = []
 
@@ -99,8 +101,7 @@ class Training:
         Raises EngineError where the checkpoint is of another run.
         """
         if weights_only:
-            dimensions = ("layout", "growth", "depth", "keyed", "scrambled")
-            if any(getattr(saved.spec, d) != getattr(self.spec, d) for d in dimensions):
+            if replace(saved.spec, name=self.spec.name, mode=self.spec.mode) != self.spec:
                 raise EngineError("the checkpoint has other dimensions; start from nothing")
             self.net.load_state_dict(saved.mean_weights)
             self._mean = {
@@ -210,29 +211,46 @@ class Training:
         settings, spec = self.settings, self.spec
         original = to_bands(self._tensors(batch.original), spec)
         obfuscated = to_bands(self._tensors(batch.obfuscated), spec)
-        face = scramble(original, generator) if spec.scrambled else original
-        key = self._secret_map(len(face), generator)
+        secret = self._secret(original.shape, generator)
+        payload = original - obfuscated if self.net.restore is not None else original
 
-        planes = to_planes(self.net.protect(face, obfuscated, key), spec)
-        sent = tuple(to_8_bits(plane) for plane in planes)
-        protected_error = squared_error(to_bands(planes, spec), obfuscated, self._weights)
-        received = self._received(sent, rng, generator)
+        hidden = self.net.protect(secret.scramble(payload), obfuscated, secret.key)
+        planes = to_planes(hidden, spec)
+        received = self._received(tuple(map(to_8_bits, planes)), rng, generator)
         bands = to_bands(received, spec)
-        recovered_error = squared_error(self.net.recover(bands, key), face, self._weights)
-
-        errors = {"protected": protected_error, "recovered": recovered_error}
-        loss = settings.protect_weight * excess(protected_error, self._allowed_error())
-        loss = loss + log_error(recovered_error, settings.recover_floor)
-        if not spec.scrambled:
-            wrong = self.net.recover(bands, self._secret_map(len(face), generator))
+        # a wrong key of a scrambled model shows noise whatever the weights are: nothing to train
+        taught = spec.mode == "obfswr" or not spec.scrambled
+        wrong_secrets = [self._secret(original.shape, generator)] if taught else []
+        recovered, *wrong_faces = self._recover(bands, secret, *wrong_secrets)
+        errors = {
+            "protected": squared_error(hidden, obfuscated, self._shown),
+            "recovered": squared_error(recovered, original, self._wanted),
+        }
+        loss = settings.protect_weight * excess(errors["protected"], self._allowed_error())
+        loss = loss + log_error(errors["recovered"], settings.recover_floor)
+        for wrong in wrong_faces:
             if spec.mode == "obfswr":
-                errors["wrong"] = squared_error(wrong, obfuscated, self._weights)
+                errors["wrong"] = squared_error(wrong, obfuscated, self._wanted)
                 term = log_error(errors["wrong"], 20.0)
             else:
-                errors["wrong"] = squared_error(wrong, face, self._weights)
-                term = wrong_key_hinge(wrong, face, least_error=6000.0)
+                errors["wrong"] = squared_error(wrong, original, self._wanted)
+                term = wrong_key_hinge(wrong, original, least_error=9000.0)
             loss = loss + settings.wrong_weight * term
         return loss, errors
+
+    def _recover(self, bands: Tensor, *secrets: _Secret) -> list[Tensor]:
+        """Received bands to the face's, by each secret, as FusionModel.recover does."""
+        faces: list[Tensor] = []
+        both: tuple[Tensor, Tensor] | None = None
+        for secret in secrets:
+            if self.net.restore is None:
+                face = secret.unscramble(self.net.recover(bands, secret.key))
+                faces.append(face if self.net.polish is None else self.net.polish(face))
+                continue
+            if both is None or self.spec.keyed:  # without a key the blocks know no secret
+                both = self.net.recover_both(bands, secret.key)
+            faces.append(self.net.restore(secret.unscramble(both[0]), both[1]))
+        return faces
 
     def _received(
         self, sent: tuple[Tensor, ...], rng: np.random.Generator, generator: torch.Generator
@@ -245,16 +263,16 @@ class Training:
             return tuple(add_noise(plane, sigma, generator) for plane in sent)
         return sent
 
-    def _secret_map(self, count: int, generator: torch.Generator) -> Tensor | None:
-        """Fresh maps, one per face, as bands (equations 5 and 6)."""
-        if not self.spec.keyed:
-            return None
-        side = self.settings.crop_px
-        bits = torch.randint(0, 2, (count, 1, side, side), generator=generator)
-        bands = (bits * 2 - 1).to(self._device, torch.float32)
-        for _ in range(self.spec.layout.levels):
-            bands = dwt(bands)
-        return bands
+    def _secret(self, shape: torch.Size, generator: torch.Generator) -> _Secret:
+        """Fresh secrets, one per face."""
+        key = None
+        if self.spec.keyed:
+            side = self.settings.crop_px
+            bits = torch.randint(0, 2, (shape[0], 1, side, side), generator=generator)
+            key = (bits * 2 - 1).to(self._device, torch.float32)
+            for _ in range(self.spec.layout.levels):
+                key = dwt(key)
+        return _Secret(key, _Scramble(shape, generator) if self.spec.scrambled else None)
 
     def _tensors(self, picture: Sequence[Any]) -> tuple[Tensor, ...]:
         return tuple(
@@ -287,10 +305,36 @@ def to_planes(bands: Tensor, spec: FusionSpec) -> tuple[Tensor, ...]:
     return tuple(planes)
 
 
-def scramble(bands: Tensor, generator: torch.Generator) -> Tensor:
-    """Every band permuted and its signs flipped at random, as FaceSecrets.scramble does by key."""
-    batch, channels, height, width = bands.shape
-    shape = (batch, channels, height * width)
-    order = torch.argsort(torch.rand(shape, generator=generator), dim=2).to(bands.device)
-    signs = (torch.randint(0, 2, shape, generator=generator) * 2 - 1).to(bands.device)
-    return (bands.reshape(shape).gather(2, order) * signs).reshape(bands.shape)
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """What FaceSecrets is to numpy, drawn at random: a map (equations 5 and 6) and a scramble."""
+
+    key: Tensor | None
+    order: _Scramble | None
+
+    def scramble(self, bands: Tensor) -> Tensor:
+        return bands if self.order is None else self.order.apply(bands)
+
+    def unscramble(self, bands: Tensor) -> Tensor:
+        return bands if self.order is None else self.order.undo(bands)
+
+
+class _Scramble:
+    """Every band permuted and its signs flipped at random, as FaceSecrets does by key."""
+
+    def __init__(self, shape: torch.Size, generator: torch.Generator) -> None:
+        batch, channels, height, width = shape
+        flat = (batch, channels, height * width)
+        self._order = torch.argsort(torch.rand(flat, generator=generator), dim=2)
+        self._signs = torch.randint(0, 2, flat, generator=generator) * 2 - 1
+
+    def apply(self, bands: Tensor) -> Tensor:
+        """(B, C, h, w) to the same."""
+        flat = bands.reshape(self._order.shape).gather(2, self._order.to(bands.device))
+        return (flat * self._signs.to(bands.device)).reshape(bands.shape)
+
+    def undo(self, bands: Tensor) -> Tensor:
+        """The inverse of `apply`."""
+        flat = bands.reshape(self._order.shape) * self._signs.to(bands.device)
+        clear = torch.empty_like(flat).scatter(2, self._order.to(bands.device), flat)
+        return clear.reshape(bands.shape)

@@ -21,19 +21,15 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 
 def band_weights(layout: BandLayout, chroma_weight: float) -> Tensor:
-    """(C, 1, 1) such that the weighted sum of bands' squared errors is that of the RGB picture.
+    """(C, 1, 1) with sum 1: what each band's squared error counts.
 
-    With BT.601 a luma error counts 1.36 times in the mean of R, G and B, a chroma error 1.4 and 1.1
-    times per sample of its plane, whatever the planes' sizes. `chroma_weight` below 1 cares less
-    for colour than that.
+    1 counts every sample of the 4:2:0 picture alike, as the usual average PSNR of video does;
+    another `chroma_weight` counts the samples of the chroma planes so many times.
     """
-    if layout.planes == "rgb":
-        return torch.full((layout.channels, 1, 1), 1 / layout.channels)
-    luma = 4**layout.levels
-    chroma = layout.channels - luma
-    plane = torch.cat((torch.full((luma,), 1 / luma), torch.full((chroma,), 2 / chroma)))
-    plane[luma:] *= chroma_weight
-    return (1.3 * plane).view(-1, 1, 1)
+    weights = torch.ones(layout.channels)
+    if layout.planes == "yuv420":
+        weights[4**layout.levels :] = chroma_weight
+    return (weights / weights.sum()).view(-1, 1, 1)
 
 
 def squared_error(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:

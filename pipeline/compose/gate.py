@@ -18,7 +18,18 @@ import av
 import numpy as np
 
 from ..errors import ProtectionError
-from ..frames import FaceBox, FacePatch, RawFrame, U8Array, YuvPlanes, planes_of
+from ..frames import (
+    FaceBox,
+    FacePatch,
+    FrameMoment,
+    FusedFace,
+    RawFrame,
+    Square,
+    U8Array,
+    YuvPlanes,
+    planes_of,
+)
+from ..runtime.cadence import Cadence
 from ..runtime.ratelimit import RateLimitedLog
 from .blend import halved, write_patch
 from .curtain import curtain_frame, mosaic
@@ -41,6 +52,9 @@ class ProtectedFrame:
     faces: int
     redacted: str | None  # why the whole picture was obscured; None where it was not
     seal: object = field(repr=False)
+    number: int = 0  # counts what left the gate, from 0
+    is_idr: bool = False  # the encoder must make an IDR frame of it
+    fused: tuple[FusedFace, ...] = ()  # faces that are in here to be recovered
 
     _owner: ClassVar[object] = _SEAL
 
@@ -58,45 +72,79 @@ class Zones:
 
 
 PatchMaker = Callable[[YuvPlanes, Sequence[FaceBox]], list[FacePatch]]
+"""A patch for every face: what hides it."""
+
+Overlay = Callable[
+    [YuvPlanes, Sequence[FaceBox], Sequence[FacePatch], FrameMoment], list[FacePatch]
+]
+"""Further patches, to lie over those that hide the faces. Without them all is hidden as well."""
 
 
 class Gate:
     """One camera's gate."""
 
-    def __init__(self, camera: str, make_patches: PatchMaker, *, everything: bool = False) -> None:
-        """`everything`: the whole picture is obscured, faces or not."""
+    def __init__(
+        self,
+        camera: str,
+        make_patches: PatchMaker,
+        *,
+        everything: bool = False,
+        overlay: Overlay | None = None,
+        gop_seconds: float | None = None,
+    ) -> None:
+        """`everything`: the whole picture is obscured, faces or not.
+
+        `gop_seconds`: which frames become IDR frames is decided here; None: by the encoder.
+        """
         self._camera = camera
         self._make_patches = make_patches
         self._everything = everything
+        self._overlay = overlay
+        self._idr = Cadence(gop_seconds) if gop_seconds is not None else None
+        self._next_number = 0
         self._quiet = RateLimitedLog(_log)
         self.redactions: Counter[str] = Counter()
 
     def protect(self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones) -> ProtectedFrame:
         """The frame with every face hidden, or the curtain. Never raises, never passes it clear."""
+        moment = self._moment(frame, zones)
         try:
             if self._everything:
                 frame.image.make_writable()
                 mosaic(planes_of(frame.image))
-                return _sealed(frame, frame.image, len(faces), None)
-            return self._hide(frame, faces, zones)
+                return _sealed(frame, frame.image, moment, len(faces))
+            return self._hide(frame, faces, zones, moment)
         except ProtectionError as error:
-            return self.redact(frame, str(error))
+            return self._curtain(frame, moment, str(error))
         except Exception as error:  # anything else is a defect, and must not show a face either
-            return self.redact(frame, f"{type(error).__name__} while hiding faces")
+            return self._curtain(frame, moment, f"{type(error).__name__} while hiding faces")
 
     def redact(self, frame: RawFrame, reason: str) -> ProtectedFrame:
         """The curtain instead of the frame, counted and logged at most once a second."""
+        return self._curtain(frame, self._moment(frame, Zones()), reason)
+
+    def _curtain(self, frame: RawFrame, moment: FrameMoment, reason: str) -> ProtectedFrame:
         self.redactions[reason] += 1
         self._quiet.warning("%s: frame obscured: %s", self._camera, reason)
         source = frame.image
         image = curtain_frame(source.width, source.height, source.format.name)
         image.color_range, image.colorspace = source.color_range, source.colorspace
-        return _sealed(frame, image, 0, reason)
+        return _sealed(frame, image, moment, 0, redacted=reason)
 
-    def _hide(self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones) -> ProtectedFrame:
+    def _moment(self, frame: RawFrame, zones: Zones) -> FrameMoment:
+        """Called once for each frame that leaves: it counts them."""
+        number, self._next_number = self._next_number, self._next_number + 1
+        is_idr = self._idr is not None and self._idr.due(frame.pts_seconds)
+        masks = tuple(mask for mask in (zones.always, zones.never) if mask is not None)
+        return FrameMoment(number, frame.pts_seconds, is_idr, masks)
+
+    def _hide(
+        self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones, moment: FrameMoment
+    ) -> ProtectedFrame:
         image = frame.image
+        fused: tuple[FusedFace, ...] = ()
         if faces or zones.always is not None:
-            patches = self._make_patches(planes_of(image), faces)
+            patches = self._patches(planes_of(image), faces, moment)
             # Decoded frames share their buffers with the decoder's references: without this call
             # a patch would show up again in later frames. It moves the buffers: view them anew.
             image.make_writable()
@@ -105,14 +153,49 @@ class Gate:
             _check_covered(planes.size_px, faces, patches, used, zones.never)
             if zones.always is not None:
                 _fill(planes, zones.always)
-        return _sealed(frame, image, len(faces), None)
+            fused = tuple(
+                FusedFace(patch.track_id, Square(patch.x_px, patch.y_px, patch.alpha.shape[0]))
+                for patch in patches
+                if patch.is_fused
+            )
+        return _sealed(frame, image, moment, len(faces), fused=fused)
+
+    def _patches(
+        self, planes: YuvPlanes, faces: Sequence[FaceBox], moment: FrameMoment
+    ) -> list[FacePatch]:
+        """In the order of writing: what hides each face, and over it what can be recovered."""
+        patches = self._make_patches(planes, faces)
+        if self._overlay is None or not faces:
+            return patches
+        try:
+            over = self._overlay(planes, faces, patches, moment)
+        except Exception as error:  # every face is hidden without it
+            self._quiet.warning("%s: not fused: %s", self._camera, type(error).__name__)
+            return patches
+        # a pixel that is written into a fused square later would spoil its recovery
+        return patches + sorted(over, key=lambda patch: patch.is_fused)
 
 
 def _sealed(
-    frame: RawFrame, image: av.VideoFrame, faces: int, redacted: str | None
+    frame: RawFrame,
+    image: av.VideoFrame,
+    moment: FrameMoment,
+    faces: int,
+    *,
+    redacted: str | None = None,
+    fused: tuple[FusedFace, ...] = (),
 ) -> ProtectedFrame:
     return ProtectedFrame(
-        image, frame.pts, frame.time_base, frame.captured_ns, faces, redacted, _SEAL
+        image,
+        frame.pts,
+        frame.time_base,
+        frame.captured_ns,
+        faces,
+        redacted,
+        _SEAL,
+        number=moment.number,
+        is_idr=moment.is_idr,
+        fused=fused,
     )
 
 
@@ -123,11 +206,13 @@ def _check_covered(
     used: Sequence[U8Array],
     never: U8Array | None,
 ) -> None:
-    """Every face box is replaced by the patch of its own track, never zones left out.
+    """Every face box is replaced by a patch of its own track, never zones left out.
 
-    Raises ProtectionError.
+    What lies over it was written by patches as well. Raises ProtectionError.
     """
-    by_track = {patch.track_id: (patch, alpha) for patch, alpha in zip(patches, used, strict=True)}
+    by_track: dict[int, list[tuple[FacePatch, U8Array]]] = {}
+    for patch, alpha in zip(patches, used, strict=True):
+        by_track.setdefault(patch.track_id, []).append((patch, alpha))
     width, height = frame_px
     for face in faces:
         x1, y1, x2, y2 = (int(v) for v in np.rint(face.box_xyxy_px))
@@ -136,16 +221,23 @@ def _check_covered(
             continue  # outside the picture
         if face.track_id not in by_track:
             raise ProtectionError("a face has no patch")
-        patch, alpha = by_track[face.track_id]
-        inside = alpha[
-            max(y1 - patch.y_px, 0) : max(y2 - patch.y_px, 0),
-            max(x1 - patch.x_px, 0) : max(x2 - patch.x_px, 0),
-        ]
-        covered = int(np.count_nonzero(inside >= _OPAQUE))
+        covered = max(
+            _opaque(patch, alpha, (x1, y1, x2, y2)) for patch, alpha in by_track[face.track_id]
+        )
         if never is not None:
             covered += int(np.count_nonzero(never[y1:y2, x1:x2]))
         if covered < LEAST_COVER * (x2 - x1) * (y2 - y1):
             raise ProtectionError("a face is not covered by its patch")
+
+
+def _opaque(patch: FacePatch, alpha: U8Array, box_xyxy_px: tuple[int, int, int, int]) -> int:
+    """Pixels of the box that the patch has replaced."""
+    x1, y1, x2, y2 = box_xyxy_px
+    inside = alpha[
+        max(y1 - patch.y_px, 0) : max(y2 - patch.y_px, 0),
+        max(x1 - patch.x_px, 0) : max(x2 - patch.x_px, 0),
+    ]
+    return int(np.count_nonzero(inside >= _OPAQUE))
 
 
 def _fill(planes: YuvPlanes, mask: U8Array) -> None:

@@ -14,6 +14,7 @@ from av.video.frame import PictureType
 from ..compose.gate import ProtectedFrame
 from ..errors import EncodeError
 from ..frames import EncodedPacket
+from ..runtime.cadence import Cadence
 from ..settings import EncodeSettings
 from ..streams import StreamTemplates
 
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Encoder:
-    """Wraps libx264, libx265 or NVENC. Keyframes are set here, by time, and nowhere else."""
+    """Wraps libx264, libx265 or NVENC. Keyframes come by time: where the gate asked for them."""
 
     def __init__(
         self,
@@ -35,9 +36,9 @@ class Encoder:
         audio: av.AudioStream | None = None,
     ) -> None:
         """`first` gives size, format and colour. Raises EncodeError."""
-        self._gop_seconds = settings.gop
-        self._next_idr_seconds: float | None = None
-        self._captured_ns: dict[int, int] = {}
+        self._idr = Cadence(settings.gop)
+        self._in_hand: dict[int, tuple[int, int]] = {}  # pts to captured_ns and frame
+        self._frames = 0
         container = av.open(io.BytesIO(), "w", format="nut")
         stream = container.add_stream(encoder, rate=fps)
         assert isinstance(stream, av.VideoStream)
@@ -75,7 +76,8 @@ class Encoder:
         image.pts, image.time_base = frame.pts, frame.time_base
         # A decoded frame remembers its old type: the camera's I-frames would force ours.
         image.pict_type = PictureType.I if self._idr_due(frame) else PictureType.NONE
-        self._captured_ns[frame.pts] = frame.captured_ns
+        self._in_hand[frame.pts] = frame.captured_ns, self._frames
+        self._frames += 1
         return self._packets(image)
 
     def finish(self) -> list[EncodedPacket]:
@@ -84,10 +86,11 @@ class Encoder:
 
     def _idr_due(self, frame: ProtectedFrame) -> bool:
         seconds = float(frame.pts * frame.time_base)
-        if self._next_idr_seconds is not None and seconds < self._next_idr_seconds - 1e-6:
-            return False
-        self._next_idr_seconds = seconds + self._gop_seconds
-        return True
+        if frame.is_idr:
+            self._idr.restart(seconds)
+            return True
+        # the frame that was meant to be one may have been dropped on the way here
+        return self._idr.due(seconds)
 
     def _packets(self, image: av.VideoFrame | None) -> list[EncodedPacket]:
         try:
@@ -97,6 +100,7 @@ class Encoder:
         made = []
         for packet in packets:
             assert packet.pts is not None and packet.time_base is not None
+            captured_ns, frame = self._in_hand.pop(packet.pts, (0, -1))
             made.append(
                 EncodedPacket(
                     kind="video",
@@ -106,7 +110,8 @@ class Encoder:
                     duration=packet.duration or 0,
                     time_base=packet.time_base,
                     is_keyframe=packet.is_keyframe,
-                    captured_ns=self._captured_ns.pop(packet.pts, 0),
+                    captured_ns=captured_ns,
+                    frame=frame,
                 )
             )
         return made

@@ -1,4 +1,4 @@
-"""Per face: which patch hides it. The only maker of `FacePatch`es."""
+"""Per face: the patch that hides it, made before anything else is tried (`fuse.py`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ProtectionError
-from ..frames import FaceBox, FacePatch, YuvPlanes
+from ..frames import FaceBox, FacePatch, YuvPlanes, part_of
 from ..settings import ProtectSettings
 from .obfuscate import obfuscate
 from .region import region_of
@@ -27,13 +27,11 @@ def make_patches(
             continue
         width, height = region.size_px
         x, y = region.x_px, region.y_px
-        half = (slice(y // 2, (y + height) // 2), slice(x // 2, (x + width) // 2))
-        original = YuvPlanes(
-            planes.y[y : y + height, x : x + width], planes.u[half], planes.v[half]
-        )
         try:
             hidden = obfuscate(
-                original, settings.obfuscation, settings.strength * region.face_width_px
+                part_of(planes, x, y, width, height),
+                settings.obfuscation,
+                settings.strength * region.face_width_px,
             )
         except Exception as error:  # OpenCV raises many kinds; each means an unprotected face
             raise ProtectionError(f"obfuscation failed: {type(error).__name__}") from error

@@ -38,9 +38,7 @@ def region_of(
     """The region that hides `face`, or None where the face lies outside the frame."""
     box = face.box_xyxy_px
     centre = (box[:2] + box[2:]) / 2
-    side = np.maximum(box[2:] - box[:2], 1.0)
-    # A profile's box is narrow while the head behind it is not: never narrower than 3:4.
-    side = np.maximum(side, 0.75 * side.max())
+    side = _head_sides(face)
     if shape == "ellipse":
         grow = max(grow, ELLIPSE_GROW)  # less would leave corners clear, and the gate would refuse
     hard = np.maximum(side * grow + 2 * face.slack_px, LEAST_SIDE_PX)
@@ -58,7 +56,20 @@ def region_of(
         alpha = _weights(width, height, shape, part)  # only what is seen of it: bounded
     else:
         alpha = _mask(width, height, shape)[part]
-    return Region(left, top, alpha, float(max(side[0], 2.0)))
+    return Region(left, top, alpha, face_width_px(face))
+
+
+def face_width_px(face: FaceBox) -> float:
+    """The scale that strengths refer to."""
+    return float(max(_head_sides(face)[0], 2.0))
+
+
+def _head_sides(face: FaceBox) -> FloatArray:
+    """(2,) width and height of the box, at least of a head's proportions."""
+    side: FloatArray = np.maximum(face.box_xyxy_px[2:] - face.box_xyxy_px[:2], 1.0)
+    # A profile's box is narrow while the head behind it is not: never narrower than 3:4.
+    widened: FloatArray = np.maximum(side, np.float32(0.75) * side.max())
+    return widened
 
 
 @lru_cache(maxsize=128)

@@ -34,12 +34,14 @@ class Muxer:
         format: str | None = None,
         options: Mapping[str, str] | None = None,
         name: str = "output",
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Raises SinkError."""
         self._name = without_credentials(name)
         self._closed = False
         with self._translated():
             self._container = av.open(target, "w", format=format, options=dict(options or {}))
+            self._container.metadata.update(metadata or {})
             self._video = self._container.add_stream_from_template(templates.video)
             self._audio = None
             if templates.audio is not None:

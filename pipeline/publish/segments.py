@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import SinkError
 from ..frames import EncodedPacket
 from ..settings import RecordSettings
-from ..streams import StreamTemplates
+from ..streams import StreamTemplates, first_frame_note
 from .mux import FRAGMENTED_MP4, Muxer
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class SegmentWriter:
         if self._muxer is None or (
             at_cut and seconds - self._started_seconds >= self._settings.segment - 1e-3
         ):
-            self._next_segment(seconds)
+            self._next_segment(seconds, packet.frame)
         assert self._muxer is not None
         self._muxer.write(packet)
 
@@ -64,7 +64,7 @@ class SegmentWriter:
         if self._muxer is not None:
             self._muxer.close()
 
-    def _next_segment(self, seconds: float) -> None:
+    def _next_segment(self, seconds: float, frame: int) -> None:
         if self._muxer is not None:
             self._muxer.close()
         self._prune()
@@ -77,6 +77,8 @@ class SegmentWriter:
             format="mp4",
             options=FRAGMENTED_MP4,
             name=f"recording of {self._camera}",
+            # a sidecar counts the frames of the whole session
+            metadata={"comment": first_frame_note(frame)} if frame >= 0 else None,
         )
         self._started_seconds = seconds
 

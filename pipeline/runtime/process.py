@@ -39,7 +39,7 @@ def end_process(code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # no second one may change the exit code now
     deadline = time.monotonic() + GOODBYE_SECONDS
-    while threading.active_count() > 1:
+    while any(thread.daemon for thread in threading.enumerate()):
         if time.monotonic() >= deadline:
             _end_without_teardown(code)
         time.sleep(0.01)

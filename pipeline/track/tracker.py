@@ -69,13 +69,15 @@ class Track:
 class Tracker:
     """Fed with every answer of the detector, asked for every frame."""
 
-    def __init__(self, *, sure_score: float, hold_frames: int, back_frames: int) -> None:
+    def __init__(
+        self, *, sure_score: float, hold_frames: int, back_frames: int, first_id: int = 1
+    ) -> None:
         """`back_frames`: how far before its first observation a face is covered."""
         self._sure_score = sure_score
         self._hold_frames = hold_frames
         self._back_frames = back_frames
         self._tracks: list[Track] = []
-        self._next_id = 1
+        self._next_id = first_id
         self._answers: list[int] = []  # frames with an answer, oldest first
 
     @property
@@ -84,6 +86,11 @@ class Tracker:
         if not self._answers:
             return 0
         return sum(track.last.index == self._answers[-1] for track in self._tracks)
+
+    @property
+    def next_id(self) -> int:
+        """Where a tracker that takes over must begin: an id is never given to two people."""
+        return self._next_id
 
     def update(self, found: Detections, index: int) -> list[Track]:
         """The detector's answer for frame `index`, in frame order; returns the new tracks."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import constant_time, hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import KeyRefused
-from .identity import Identity, Recipient, seal
+from .identity import Identity, Recipient, wrap_for
 from .secret_map import KEY_BYTES, SALT_BYTES, key_from_password
 
 # Labels bind a derived value to its purpose and version; they never change with the code's names.
@@ -47,7 +47,7 @@ class ClipKey:
 
     def record(self) -> KeyRecord:
         """For the sidecar; sealed anew with every call."""
-        sealed = seal(self.key, list(self.recipients)) if self.recipients else None
+        sealed = wrap_for(self.key, list(self.recipients)) if self.recipients else None
         names = tuple(recipient.public for recipient in self.recipients)
         return KeyRecord(commitment(self.key), self.salt, names, sealed)
 

@@ -56,7 +56,7 @@ class Identity:
         return opened
 
 
-def seal(secret: bytes, recipients: list[Recipient]) -> bytes:
+def wrap_for(secret: bytes, recipients: list[Recipient]) -> bytes:
     """An age file that each of the recipients' identities opens."""
     keys = [pyrage.x25519.Recipient.from_str(recipient.public) for recipient in recipients]
     sealed: bytes = pyrage.encrypt(secret, keys)

@@ -1,4 +1,4 @@
-"""Passwords and passphrases: from the environment, or asked for at a terminal. Never on the line."""
+"""Passwords and passphrases: from the environment or a terminal, never from the command line."""
 
 from __future__ import annotations
 

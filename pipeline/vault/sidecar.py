@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ MOST_FACES = 256  # in one frame
 MOST_SIDE_PX = 16_384
 MOST_RECIPIENTS = 100
 _MAC_BYTES = 16
+# CAMERA_STAMP, as recordings and their sidecars are named
+_RECORDED = re.compile(r"(.+)_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,19 @@ class SidecarWriter:
             with suppress(OSError):  # the same full disk once more
                 file.close()
             raise SidecarError(f"{self.path}: {error.strerror}") from None
+
+
+def sidecar_of(clip: Path) -> Path:
+    """Beside the clip; for a segment of a recording, that of its session in the same folder."""
+    beside = clip.with_name(clip.name + SUFFIX)
+    if beside.exists() or not (name := _RECORDED.fullmatch(clip.stem)):
+        return beside
+    camera, stamp = name.groups()
+    named = (path.name.removesuffix(SUFFIX) for path in clip.parent.glob(f"*{SUFFIX}"))
+    sessions = [found for stem in named if (found := _RECORDED.fullmatch(stem))]
+    # stamps sort by time; a session begins before its first segment
+    begun = [found[0] for found in sessions if found[1] == camera and found[2] <= stamp]
+    return clip.with_name(max(begun) + SUFFIX) if begun else beside
 
 
 def read_header(path: Path) -> Header:

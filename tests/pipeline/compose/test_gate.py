@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from pipeline.compose.curtain import curtain_frame
 from pipeline.compose.gate import Gate, PatchMaker, ProtectedFrame, Zones
 from pipeline.errors import ProtectionError
-from pipeline.frames import FaceBox, FacePatch, RawFrame, U8Array, YuvPlanes, planes_of
+from pipeline.frames import (
+    FaceBox,
+    FacePatch,
+    FrameMoment,
+    RawFrame,
+    U8Array,
+    YuvPlanes,
+    planes_of,
+)
 from pipeline.protect.choose import make_patches
 from pipeline.protect.region import polygon_mask
 from pipeline.settings import ProtectSettings
@@ -312,3 +320,98 @@ def test_replace_does_not_forge_a_frame_by_accident() -> None:
     """`replace` keeps the seal: house/test_imports.py forbids it outside; here it is shown why."""
     frame = Gate("lobby", MAKE).protect(raw(), [], Zones())
     assert replace(frame, pts=5).pts == 5
+
+
+# --- what is laid over ---
+
+
+def fused_square(x: int, y: int, side: int, level: int, *, track_id: int = 1) -> FacePatch:
+    half = (side // 2, side // 2)
+    planes = YuvPlanes(
+        np.full((side, side), level, np.uint8),
+        np.full(half, level, np.uint8),
+        np.full(half, level, np.uint8),
+    )
+    weight = np.full((side, side), 255, np.uint8)
+    return FacePatch(track_id, x, y, planes, weight, np.zeros(4, np.float32), is_fused=True)
+
+
+def test_an_overlay_lies_over_what_hides_and_its_squares_over_all() -> None:
+    """Also where they come in another order."""
+    faces = [face(*BOX), face(60, 50, 100, 90, track_id=2)]
+    square, ring = fused_square(40, 40, 32, 77), patch(36, 36, 44, 44)
+
+    def over(*_: object) -> list[FacePatch]:
+        return [square, ring]
+
+    frame = Gate("lobby", MAKE, overlay=over).protect(raw(), faces, Zones())
+
+    assert frame.redacted is None
+    assert (luma(frame)[40:72, 40:72] == 77).all()
+    assert [(item.track_id, item.square.xys_px) for item in frame.fused] == [(1, (40, 40, 32))]
+
+
+def test_an_overlay_that_fails_leaves_what_hides(caplog: pytest.LogCaptureFixture) -> None:
+    def over(*_: object) -> list[FacePatch]:
+        raise ValueError("secret pixels")
+
+    with_overlay = Gate("lobby", MAKE, overlay=over).protect(raw(), [face(*BOX)], Zones())
+    without = Gate("lobby", MAKE).protect(raw(), [face(*BOX)], Zones())
+
+    assert with_overlay.redacted is None and with_overlay.fused == ()
+    np.testing.assert_array_equal(luma(with_overlay), luma(without))
+    assert "lobby: not fused: ValueError" in caplog.text and "secret" not in caplog.text
+
+
+def test_an_overlay_does_not_excuse_a_face_without_a_patch() -> None:
+    def over(*_: object) -> list[FacePatch]:
+        return [fused_square(100, 60, 32, 77, track_id=9)]
+
+    assert_curtain(Gate("lobby", gives(), overlay=over).protect(raw(), [face(*BOX)], Zones()))
+
+
+def test_a_frame_that_falls_has_no_fused_faces() -> None:
+    """Else a sidecar would name what nobody can open."""
+
+    def over(*_: object) -> list[FacePatch]:
+        return [fused_square(40, 30, 40, 77)]
+
+    beside = gives(patch(90, 60, 50, 60, track_id=2))
+    faces = [face(*BOX, track_id=1), face(0, 0, 30, 20, track_id=3)]
+    frame = Gate("lobby", beside, overlay=over).protect(raw(), faces, Zones())
+    assert_curtain(frame)
+    assert frame.fused == ()
+
+
+def test_an_overlay_is_told_of_the_frame() -> None:
+    seen: list[FrameMoment] = []
+
+    def over(
+        _planes: YuvPlanes,
+        _faces: Sequence[FaceBox],
+        patches: Sequence[FacePatch],
+        moment: FrameMoment,
+    ) -> list[FacePatch]:
+        assert [item.track_id for item in patches] == [1]
+        seen.append(moment)
+        return []
+
+    never = masks([(0, 0), (0.1, 0), (0.1, 0.1)])
+    gate = Gate("lobby", MAKE, overlay=over, gop_seconds=1.0)
+    for number in range(60):
+        frame = RawFrame(raw().image, number, number * 3_600, Fraction(1, 90_000), 0)
+        if number % 7 == 3:
+            out = gate.redact(frame, "x")  # counts like any other
+        else:
+            out = gate.protect(frame, [face(*BOX)], Zones(never=never))
+        assert (out.number, out.is_idr) == (number, number % 25 == 0)
+    assert [moment.number for moment in seen] == [n for n in range(60) if n % 7 != 3]
+    assert [moment.number for moment in seen if moment.is_idr] == [0, 25, 50]
+    assert seen[1].pts_seconds == 0.04
+    assert all(len(moment.zones) == 1 and moment.zones[0] is never for moment in seen)
+
+
+def test_everything_counts_frames_too() -> None:
+    gate = Gate("lobby", MAKE, everything=True, gop_seconds=0.04)
+    frames = [gate.protect(raw(), [], Zones()) for _ in range(3)]
+    assert [frame.number for frame in frames] == [0, 1, 2]

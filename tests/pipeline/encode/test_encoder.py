@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -247,3 +248,41 @@ def test_a_bitrate_is_a_ceiling() -> None:
     size = [sum(len(packet.data) for packet in packets) for packets in (free, held)]
     assert size[1] < size[0] / 2
     assert size[1] * 8 / 2 < 2 * 200_000  # two seconds of it, with one buffer of slack
+
+
+def stamped(count: int, gop: float) -> list[ProtectedFrame]:
+    """As in a session: the gate says which frames become IDR frames."""
+    gate = Gate("lobby", lambda _p, _f: [], gop_seconds=gop)
+    return [
+        gate.protect(RawFrame(protected(n).image, n, n * INTERVAL, TICKS, 0), [], Zones())
+        for n in range(count)
+    ]
+
+
+@codecs
+def test_the_gate_and_the_encoder_agree_on_keyframes(
+    codec: Literal["h264", "h265"], name: str
+) -> None:
+    frames = stamped(60, 0.8)
+    _, packets = encoded(frames, codec, name, gop=0.8)
+    assert keyframes(packets) == [frame.pts for frame in frames if frame.is_idr]
+    assert keyframes(packets) == [0, 20 * INTERVAL, 40 * INTERVAL]
+
+
+@pytest.mark.parametrize("lost", [{0}, {20}, {20, 21, 22}, set(range(15, 45)), {0, 20, 40}])
+def test_a_lost_keyframe_is_made_up_for_and_the_next_is_where_the_gate_says(
+    lost: set[int],
+) -> None:
+    """A live stream drops protected frames where the encoder is too slow."""
+    frames = [frame for frame in stamped(100, 0.8) if frame.number not in lost]
+    _, packets = encoded(frames, "h264", "libx264", gop=0.8)
+    times = [time // INTERVAL for time in keyframes(packets)]
+    assert times[0] == frames[0].number
+    assert {frame.number for frame in frames if frame.is_idr} <= set(times)
+    assert all(b - a <= 20 + len(lost) for a, b in itertools.pairwise(times))
+
+
+@codecs
+def test_packets_know_their_frame(codec: Literal["h264", "h265"], name: str) -> None:
+    _, packets = encoded([protected(n) for n in range(12)], codec, name)
+    assert [packet.frame for packet in packets] == list(range(12))

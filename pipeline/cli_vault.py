@@ -1,0 +1,128 @@
+"""The commands of those who hold keys: `bauta recover` and `bauta keys`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cli import Commands
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
+
+
+def add_recover(commands: Commands) -> None:
+    """`bauta recover`."""
+    parser = commands.add_parser("recover", help="the faces of a protected clip, for a case")
+    parser.add_argument("clip", type=Path, metavar="CLIP")
+    parser.add_argument("dest", type=Path, metavar="DEST", help="a file (.mp4 .mkv .ts)")
+    parser.add_argument(
+        "--in-band", action="store_true", help="from the picture itself (protector proface-s)"
+    )
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument("--key", type=Path, metavar="FILE", help="a secret key (bauta keys new)")
+    key.add_argument("--password", action="store_true", help="ask for the password")
+    key.add_argument(
+        "--password-from-env", action="store_true", help="take it from BAUTA_PASSPHRASE"
+    )
+    parser.add_argument("--case", required=True, metavar="ID", help="goes into log and picture")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="goes into the log")
+    parser.add_argument(
+        "--track", type=int, action="append", metavar="ID", help="only this person; may be repeated"
+    )
+    parser.add_argument(
+        "--from", dest="from_seconds", type=_seconds, default=0.0, metavar="T", help="90 or 1:30"
+    )
+    parser.add_argument(
+        "--to", dest="to_seconds", type=_seconds, default=float("inf"), metavar="T", help="2:05.5"
+    )
+    parser.add_argument(
+        "--sidecar", type=Path, default=None, metavar="FILE", help="default: found beside CLIP"
+    )
+    parser.add_argument(
+        "--first-frame",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="which of the session's frames CLIP begins with (default: what CLIP says, else 0)",
+    )
+    parser.add_argument(
+        "--stills", type=Path, default=None, metavar="DIR", help="each recovered face as a PNG"
+    )
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="the sidecar has lost the places: try them out in the frames given by --frame",
+    )
+    parser.add_argument(
+        "--frame", type=_count, action="append", metavar="N", help="of --search; may be repeated"
+    )
+    parser.add_argument(
+        "--around",
+        type=_square,
+        action="append",
+        metavar="X,Y,SIDE",
+        help="of --search: about where; default: where a detector still sees a face",
+    )
+    parser.add_argument(
+        "--reach", type=_count, default=24, metavar="PIXELS", help="of --search (default: 24)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+
+    def call(options: argparse.Namespace) -> int:
+        from .recover_command import recover
+
+        return recover(options)
+
+    parser.set_defaults(run=call)
+
+
+def add_keys(commands: Commands) -> None:
+    """`bauta keys new|show`."""
+    parser = commands.add_parser("keys", help="key pairs for those who may recover faces")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    new = actions.add_parser("new", help="NAME.key (secret, 0600) and NAME.pub (for the service)")
+    new.add_argument("file", type=Path, metavar="NAME.key")
+    new.add_argument(
+        "--no-passphrase", action="store_true", help="leave NAME.key unencrypted (default: ask)"
+    )
+    show = actions.add_parser("show", help="the public key of a .key or .pub file")
+    show.add_argument("file", type=Path, metavar="FILE")
+
+    def call_new(options: argparse.Namespace) -> int:
+        from .keys_command import new_key
+
+        return new_key(options)
+
+    def call_show(options: argparse.Namespace) -> int:
+        from .keys_command import show_key
+
+        return show_key(options)
+
+    new.set_defaults(run=call_new)
+    show.set_defaults(run=call_show)
+
+
+def _seconds(text: str) -> float:
+    if not (match := _TIME.fullmatch(text)):
+        raise argparse.ArgumentTypeError(f"must be a time such as 90, 1:30 or 2:05.5, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
+    return int(text)
+
+
+def _square(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"must be X,Y,SIDE in pixels, got {text!r}")
+    x, y, side = (_count(part) for part in parts)
+    # what may be fused: even places, sides that are multiples of 4
+    return x // 2 * 2, y // 2 * 2, max(side // 4 * 4, 16)

@@ -1,0 +1,1 @@
+"""The mirror of protect: from a protected clip and a key to the faces."""

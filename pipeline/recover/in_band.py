@@ -1,0 +1,81 @@
+"""In-band recovery: a fused square and its key to the face (PRO-Face S, the way back)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from engines.fusion import FusionModel
+
+from ..frames import Square, U8Array, YuvPlanes
+from ..vault.secret_map import face_secrets
+
+# A face's neighbouring pixels resemble each other; a wrong key, number or place opens noise.
+# Measured with the shipped model: faces 0.75 and up (CRF 0 to 28), wrong keys at most 0.2.
+LEAST_LIKENESS = 0.4
+
+
+def recover_frame(
+    planes: YuvPlanes, squares: Sequence[Square], keys: Sequence[bytes], model: FusionModel
+) -> YuvPlanes:
+    """A copy of a protected frame with the squares' originals in their places.
+
+    `keys` are face keys (`vault.secret_map.face_key`), one for each square. A wrong one raises
+    nothing: it gives noise. Raises ShapeError for squares outside, EngineError, ValueError.
+    """
+    whole = YuvPlanes(planes.y.copy(), planes.u.copy(), planes.v.copy())
+    for square, face in zip(squares, open_squares(planes, squares, keys, model), strict=True):
+        put_back(whole, square, face)
+    return whole
+
+
+def open_squares(
+    planes: YuvPlanes, squares: Sequence[Square], keys: Sequence[bytes], model: FusionModel
+) -> list[YuvPlanes]:
+    """The original of each square, in their order; those of one side in one run of the network."""
+    if len(squares) != len(keys):
+        raise ValueError(f"{len(squares)} squares need as many keys, got {len(keys)}")
+    opened: dict[int, YuvPlanes] = {}
+    for side in sorted({square.side_px for square in squares}):
+        places = [i for i, square in enumerate(squares) if square.side_px == side]
+        parts = [squares[i].of(planes) for i in places]
+        secrets = face_secrets([keys[i] for i in places], model.spec, (side, side))
+        luma, chroma = model.recover(
+            (
+                np.stack([part.y for part in parts])[:, None],
+                np.stack([np.stack([part.u, part.v]) for part in parts]),
+            ),
+            secrets,
+        )
+        for row, i in enumerate(places):
+            opened[i] = YuvPlanes(luma[row, 0], chroma[row, 0], chroma[row, 1])
+    return [opened[i] for i in range(len(squares))]
+
+
+def put_back(planes: YuvPlanes, square: Square, face: YuvPlanes) -> None:
+    """Write a square's original into writable planes."""
+    target = square.of(planes)
+    target.y[...], target.u[...], target.v[...] = face.y, face.u, face.v
+
+
+def likeness(luma: U8Array, block_px: int) -> float:
+    """How much neighbours resemble each other, -1 to 1: near 0 for noise. (H, W) luma.
+
+    Looked at in blocks of `block_px`, the size of a scrambled coefficient: inside of one, noise is
+    as smooth as a face.
+    """
+    height, width = (length // block_px * block_px for length in luma.shape)
+    blocks = luma[:height, :width].reshape(height // block_px, block_px, -1, block_px)
+    means = blocks.astype(np.float64).mean(axis=(1, 3))
+    means -= means.mean()
+    power = float((means**2).mean())
+    if power < 1e-3:
+        return 0.0  # one even level: no face
+    across = float((means[:, 1:] * means[:, :-1]).mean())
+    down = float((means[1:] * means[:-1]).mean())
+    return (across + down) / (2 * power)
+
+
+Progress = Callable[[int, int], None]
+"""(done, of how many)"""
