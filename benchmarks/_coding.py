@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import av
 from av.video.frame import PictureType
@@ -67,9 +67,9 @@ def through_codec(
 
 def _encode(
     frames: Iterable[YuvPlanes], codec: Codec, crf: int, gop: int, fps: Fraction, live: bool
-) -> list[av.Packet]:
+) -> list[av.Packet[Any]]:
     context: av.VideoCodecContext | None = None
-    packets: list[av.Packet] = []
+    packets: list[av.Packet[Any]] = []
     for index, planes in enumerate(frames):
         if context is None:
             context = _open(codec, planes.size_px, crf, gop, fps, live)

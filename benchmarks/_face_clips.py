@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 
+from engines.train.data import FACE_PX
 from pipeline.build import open_detector
 from pipeline.detect.detector import FaceDetector
 from pipeline.frames import Square, YuvPlanes, planes_of
@@ -21,7 +22,7 @@ from pipeline.settings import DetectorSettings
 from pipeline.source.normalize import Normalizer
 
 from . import clips
-from ._fusion import FACE_PX, Faces
+from ._fusion import Faces
 from ._similarity import U8
 
 WIDTH_PX, HEIGHT_PX = 640, 360

@@ -7,9 +7,11 @@ A model comes from the catalogue (`--model NAME`) or straight from training (`--
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
+import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -17,8 +19,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import Catalog, EngineError, FusionEntry, open_fusion
-from engines.bands import F32, U8
+from engines import Catalog, Engine, EngineError, FusionEntry, open_fusion
+from engines.bands import F32, U8, BandLayout
+from engines.base import Array
 from engines.catalog import FUSION_FAMILIES, verified_graphs
 from engines.export.to_onnx import export, read_weights
 from engines.fusion import FaceSecrets, FusionModel, FusionSpec, with_head_room
@@ -93,8 +96,7 @@ def entry_of_checkpoint(path: Path, folder: Path) -> FusionEntry:
         spec=dataclasses.replace(spec, name=path.stem),
         family=FUSION_FAMILIES[0],
         folder=str(folder),
-        protect_sha256=digests["protect"],
-        recover_sha256=digests["recover"],
+        sha256s={part: digests[part] for part in spec.parts},
         licence="",
         source="",
         fix="",
@@ -103,30 +105,98 @@ def entry_of_checkpoint(path: Path, folder: Path) -> FusionEntry:
 
 
 def _opened(entry: FusionEntry, runtime: Choice, threads: int) -> Subject:
-    weights: dict[str, int] = {}  # both graphs hold some of them
+    weights: dict[str, int] = {}  # the graphs share some of them
     for content in verified_graphs(entry).values():
         weights |= {name: array.size for name, array in read_weights(content).items()}
     model = open_fusion(entry, runtime=runtime, threads=threads)
     return Subject(model, entry.name, sum(weights.values()))
 
 
-def protected_bands(
-    model: FusionModel, original: Sequence[U8], obfuscated: Sequence[U8], secrets: FaceSecrets
-) -> F32:
-    """What `FusionModel.protect` rounds to 8 bits."""
-    layout = model.spec.layout
-    x = secrets.scramble(layout.to_bands(original))
-    inputs = {"x": x, "y": layout.to_bands(obfuscated)}
-    return model._run(model._protect, inputs, secrets)
+@dataclass(frozen=True, slots=True)
+class UnroundedLayout(BandLayout):
+    """Pictures that are bands already, as one float array: nothing is rounded on the way."""
+
+    def to_bands(self, picture: Sequence[Any]) -> F32:
+        """See BandLayout; bands pass as they are."""
+        if len(picture) == 1 and picture[0].dtype == np.float32:
+            return np.asarray(picture[0], np.float32)
+        return BandLayout.to_bands(self, picture)
+
+    def to_picture(self, bands: F32) -> tuple[Any, ...]:
+        """The bands."""
+        return (bands,)
 
 
-def recovered_pieces(model: FusionModel, bands: F32, secrets: FaceSecrets) -> F32:
-    """What the network gives back for protected bands, before it is unscrambled.
-
-    For a model that is scrambled and not keyed no secret goes into it: one run serves every key.
+class Remembering:
+    """An engine that answers the same question once. For recovery without a secret map: no secret
+    goes into the network, so one run serves every key.
     """
+
+    def __init__(self, engine: Engine) -> None:
+        self.name, self.runtime = engine.name, engine.runtime
+        self._engine = engine
+        self._known: dict[bytes, dict[str, Array]] = {}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See Engine."""
+        digest = hashlib.blake2b()
+        for name in sorted(inputs):
+            digest.update(np.ascontiguousarray(inputs[name]).data)
+        question = digest.digest()
+        if question not in self._known:
+            self._known[question] = self._engine.run(inputs)
+        return self._known[question]
+
+    def close(self) -> None:
+        """Forget, and close the engine."""
+        self._known.clear()
+        self._engine.close()
+
+
+class Overheard:
+    """An engine that runs nothing and keeps what it was given."""
+
+    name = runtime = "overheard"
+
+    def __init__(self) -> None:
+        self.inputs: Mapping[str, Array] = {}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See Engine."""
+        self.inputs = inputs
+        return {"out": inputs["y"]}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def unrounded(model: FusionModel, *, remember: bool = False) -> FusionModel:
+    """The same model, giving and taking bands that were never rounded (UnroundedLayout)."""
+    layout = model.spec.layout
+    twin = copy.copy(model)
+    twin.spec = dataclasses.replace(
+        model.spec, layout=UnroundedLayout(layout.planes, layout.levels)
+    )
+    if remember and not model.spec.keyed and model._recover is not None:
+        twin._recover = Remembering(model._recover)
+    return twin
+
+
+def payload_of(model: FusionModel, original: Sequence[U8], obfuscated: Sequence[U8]) -> F32:
+    """What the model hides, in bands, before it is scrambled: the face, or what it lacks."""
+    twin = copy.copy(model)
+    twin._protect = overheard = Overheard()
+    side = original[0].shape[-1]
+    twin.protect(original, obfuscated, no_secret(model.spec, side)(slice(0, len(original[0]))))
+    return np.array(overheard.inputs["x"], np.float32)
+
+
+def pieces_of(model: FusionModel, bands: F32, secrets: FaceSecrets) -> F32:
+    """What the network gives back for protected bands before it is unscrambled."""
     assert model._recover is not None
-    return model._run(model._recover, {"y": bands}, secrets)
+    key = secrets.key_bands(model.spec.layout.levels)
+    inputs = {"y": bands} if key is None else {"y": bands, "k": key}
+    return np.asarray(model._recover.run(inputs)["out"], np.float32)
 
 
 # --- faces ---
@@ -309,45 +379,34 @@ def wrong_secrets(
 
 def protect_all(model: FusionModel, batch: Batch, secrets: Secrets) -> F32:
     """Protected bands of every face, not rounded."""
-    return np.concatenate(
-        [
-            protected_bands(
-                model, part(batch.original, which), part(batch.obfuscated, which), secrets(which)
-            )
-            for which in in_batches(len(batch))
-        ]
-    )
+    twin = unrounded(model)
+    found = []
+    for which in in_batches(len(batch)):
+        parts = part(batch.original, which), part(batch.obfuscated, which)
+        (bands,) = twin.protect(*parts, secrets(which))
+        found.append(np.asarray(bands, np.float32))
+    return np.concatenate(found)
 
 
-@dataclass(slots=True)
 class Opener:
     """Recovers the same protected faces under many secrets, at the least cost."""
 
-    model: FusionModel
-    bands: F32 = field(repr=False)  # protected: as it was sent
-    _pieces: F32 | None = field(default=None, repr=False)
+    def __init__(self, model: FusionModel, bands: F32) -> None:
+        """`bands` are the protected faces as they were sent."""
+        self.spec = model.spec
+        self._model = unrounded(model, remember=True)
+        self._bands = bands
 
     def open(self, secrets: Secrets, which: slice | None = None) -> F32:
         """Recovered bands, not rounded, of the faces in `which`."""
-        chosen = which or slice(0, len(self.bands))
+        chosen = which or slice(0, len(self._bands))
         found = []
         for each in in_batches(chosen.stop - chosen.start):
             here = slice(chosen.start + each.start, chosen.start + each.stop)
-            given = secrets(here)
-            found.append(given.unscramble(self._network(here, given)))
+            sent: Any = (self._bands[here],)  # UnroundedLayout takes them
+            (bands,) = self._model.recover(sent, secrets(here))
+            found.append(np.asarray(bands, np.float32))
         return np.concatenate(found)
-
-    def _network(self, which: slice, secrets: FaceSecrets) -> F32:
-        if self.model.spec.keyed:
-            return recovered_pieces(self.model, self.bands[which], secrets)
-        if self._pieces is None:
-            self._pieces = np.concatenate(
-                [
-                    recovered_pieces(self.model, self.bands[each], secrets)
-                    for each in in_batches(len(self.bands))
-                ]
-            )
-        return self._pieces[which]
 
 
 def kinds_by_turns(kinds: Sequence[str], count: int) -> list[str]:

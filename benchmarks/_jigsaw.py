@@ -70,7 +70,7 @@ class Ridge:
                 left_out = coefficients / ((vectors**2) @ inverse)[:, None]
                 if (error := float(np.square(left_out).mean())) < best:
                     best, dual = error, coefficients
-            return cls(mean_in, mean_out, (x.T @ dual.astype(np.float32)))
+            return cls(mean_in, mean_out, x.T @ dual.astype(np.float32))
         values, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
         rotated, projected = x @ vectors, vectors.T @ (x.T @ y)
         best, weights = np.inf, projected
@@ -103,15 +103,16 @@ class FacePrior:
         mean = flat.mean(axis=0)
         centred = flat - mean
         _, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-        leading = vectors[:, ::-1][:, : min(COMPONENTS, len(bands) - 1)].astype(np.float32)
-        components = leading.T @ centred
-        components /= np.linalg.norm(components, axis=1, keepdims=True)
-        return cls(mean, components)
+        count = min(COMPONENTS, len(bands) - 1)
+        leading = vectors[:, ::-1][:, :count].astype(np.float32)
+        spanning = leading.T @ centred
+        lengths = np.linalg.norm(spanning, axis=1, keepdims=True)
+        return cls(mean, np.asarray(spanning / lengths, np.float32))
 
     def encode(self, bands: F32) -> F32:
         """(N, C, h, w) or (N, C, n) to (N, K)."""
-        coded: F32 = (bands.reshape(len(bands), -1) - self.mean) @ self.components.T
-        return coded
+        coded = (bands.reshape(len(bands), -1) - self.mean) @ self.components.T
+        return np.asarray(coded, np.float32)
 
     def decode(self, coded: NDArray[np.floating], shape: tuple[int, ...]) -> F32:
         """(N, K) to (N, *shape)."""
@@ -124,11 +125,14 @@ class Solver:
     """An attack prepared for one obfuscator."""
 
     prior: FacePrior
+    difference: bool  # the pieces are of the face less what is public, not of the face
     first: Ridge  # from the protected picture
-    stages: Sequence[Ridge]  # from guess, placed pieces and histograms
+    stages: Sequence[Ridge] = ()  # from guess, placed pieces and histograms
 
     @classmethod
-    def prepare(cls, prior: FacePrior, folds: Sequence[tuple[F32, F32]]) -> Solver:
+    def prepare(
+        cls, prior: FacePrior, folds: Sequence[tuple[F32, F32]], *, difference: bool
+    ) -> Solver:
         """From bands of other people's faces and of what is public of them, (N, C, h, w) both.
 
         The first fold teaches the guess, each other one a correction.
@@ -137,10 +141,11 @@ class Solver:
         first = Ridge.fit(public.reshape(len(public), -1), prior.encode(originals))
         stages: list[Ridge] = []
         for originals, public in others:
-            solver = cls(prior, first, tuple(stages))
-            features = solver._features(public, sorted_magnitudes(originals))
+            solver = cls(prior, difference, first, tuple(stages))
+            hidden = originals - public if difference else originals
+            features = solver._features(public, sorted_magnitudes(hidden))
             stages.append(Ridge.fit(features, prior.encode(originals)))
-        return cls(prior, first, tuple(stages))
+        return cls(prior, difference, first, tuple(stages))
 
     def guess(self, public: F32) -> F32:
         """The best linear guess from (N, C, h, w) public bands alone: no pieces."""
@@ -148,29 +153,39 @@ class Solver:
         return self.prior.decode(coded, public.shape[1:])
 
     def solve(self, public: F32, pieces: F32) -> tuple[F32, F32]:
-        """The corrected guess and the placed pieces, both (N, C, h, w).
+        """The corrected guess and the face of the placed pieces, both (N, C, h, w).
 
         `pieces` are bands with their coefficients in any order, under any signs.
         """
         magnitudes = sorted_magnitudes(pieces)
         features = self._features(public, magnitudes)
         coded = features[:, : len(self.prior.components)]
-        guess = self.prior.decode(coded, magnitudes.shape[1:])
-        return guess.reshape(public.shape), _place_sorted(magnitudes, guess).reshape(public.shape)
+        guess = self.prior.decode(coded, public.shape[1:])
+        return guess, self._placed(magnitudes, coded, public)
 
     def _features(self, public: F32, magnitudes: F32) -> F32:
         """The guess after all stages, the pieces placed by it, and the histograms. (N, features)"""
         histograms = quantiles(magnitudes)
-        coded = self.first.predict(public.reshape(len(public), -1))
-        for stage in (*self.stages, None):
-            placed = [
-                self.prior.encode(_place_sorted(some, self.prior.decode(code, some.shape[1:])))
-                for code, some in zip(_portions(coded), _portions(magnitudes), strict=True)
-            ]
-            features = np.concatenate([coded, np.concatenate(placed), histograms], axis=1)
-            if stage is not None:
-                coded = stage.predict(features)
-        return features.astype(np.float32)
+        coded: NDArray[np.floating] = self.first.predict(public.reshape(len(public), -1))
+        features = self._with_placed(coded, public, magnitudes, histograms)
+        for stage in self.stages:
+            coded = stage.predict(features)
+            features = self._with_placed(coded, public, magnitudes, histograms)
+        return features
+
+    def _with_placed(
+        self, coded: NDArray[np.floating], public: F32, magnitudes: F32, histograms: F32
+    ) -> F32:
+        portions = zip(*(_portions(each) for each in (magnitudes, coded, public)), strict=True)
+        placed = np.concatenate([self.prior.encode(self._placed(*some)) for some in portions])
+        return np.concatenate([coded.astype(np.float32), placed, histograms], axis=1)
+
+    def _placed(self, magnitudes: F32, coded: NDArray[np.floating], public: F32) -> F32:
+        """(N, C, h, w) the face that the pieces make where the guess wants them."""
+        base = public if self.difference else np.zeros_like(public)
+        wanted = self.prior.decode(coded, public.shape[1:]) - base
+        placed = _place_sorted(magnitudes, wanted.reshape(magnitudes.shape))
+        return placed.reshape(public.shape) + base
 
 
 def _portions(array: NDArray[Any]) -> list[NDArray[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -38,3 +38,30 @@ def _title(text: str, width: int) -> U8:
         band, text, (2, TITLE_PX - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (_INK,) * 3, 1, cv2.LINE_AA
     )
     return band
+
+
+def line_plot(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    path: Path,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    marks: tuple[str, Sequence[tuple[float, float]]],
+) -> None:
+    """A PNG of lines, and points to reach. Raises ImportError without matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # no display is needed
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), label=name, marker="o", markersize=3, linewidth=1)
+    axes.plot(*zip(*marks[1], strict=True), "k*", label=marks[0])
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -301,7 +301,7 @@ class KeyTrial:
 
     def score(self, secrets: Secrets, faces: int) -> tuple[float, float]:
         """Mean PSNR and SSIM over the first `faces`, clipped, 8 bits."""
-        layout = self.opener.model.spec.layout
+        layout = self.opener.spec.layout
         psnrs, ssims = [], []
         for which, reference in zip(
             _fusion.in_batches(len(self.truth_rgb)), self.reference, strict=True

@@ -20,7 +20,7 @@ import yaml
 
 from .bands import BandLayout
 from .base import EngineError
-from .fusion import FusionSpec, Part, WrongRecovery
+from .fusion import Carries, FusionSpec, Part, WrongRecovery
 
 Graphs = Mapping[Part, bytes]  # the ONNX graphs of a model, hash-checked
 
@@ -151,6 +151,9 @@ def _fusion_entry(name: str, fields: dict[str, Any], home: Path) -> FusionEntry:
     mode, keyed, scrambled = (fields.pop(key) for key in ("mode", "keyed", "scrambled"))
     if mode not in get_args(WrongRecovery):
         raise ValueError(f"{name}.mode must be {' or '.join(get_args(WrongRecovery))}, got {mode}")
+    carries = fields.pop("carries", "difference")
+    if carries not in get_args(Carries):
+        raise ValueError(f"{name}.carries must be face or difference, got {carries}")
     if not (isinstance(keyed, bool) and isinstance(scrambled, bool)):
         raise ValueError(f"{name}.keyed and {name}.scrambled must be true or false")
     spec = FusionSpec(
@@ -162,6 +165,7 @@ def _fusion_entry(name: str, fields: dict[str, Any], home: Path) -> FusionEntry:
         growth=int(fields.pop("growth")),
         depth=int(fields.pop("depth")),
         restore_width=int(fields.pop("restore_width", 0)),
+        carries=carries,
     )
     hashes = {part: str(digest) for part, digest in fields.pop("sha256").items()}
     return FusionEntry(spec=spec, home=home, sha256s=hashes, **fields)

@@ -127,6 +127,8 @@ class EagerEngine:
         if self._part == "protect":
             return {"out": net.protect(inputs["x"], inputs["y"], inputs.get("k"))}
         if self._part == "restore":
+            if net.polish is not None:
+                return {"out": net.polish(inputs["x"])}
             assert net.restore is not None
             return {"out": net.restore(inputs["x"], inputs["y"])}
         if net.restore is None:
@@ -200,24 +202,19 @@ def _net(content: bytes, part: Part, spec: FusionSpec) -> FusionNet:
 
 def _is_used(weight: str, part: Part, spec: FusionSpec) -> bool:
     """Whether a graph holds a weight: a part computes nothing that it does not give."""
-    if part == "restore" or weight.startswith("restore."):
-        return part == "restore" and weight.startswith("restore.")
+    last_step = weight.startswith(("restore.", "polish."))
+    if part == "restore" or last_step:
+        return part == "restore" and last_step
     if part == "protect":
         last = f"blocks.{spec.depth - 1}"
         return not weight.startswith((f"{last}.rho.", f"{last}.eta."))
-    return bool(spec.restore_width) or not weight.startswith(("blocks.0.omega.", "blocks.0.phi."))
+    return spec.carries_difference or not weight.startswith(("blocks.0.omega.", "blocks.0.phi."))
 
 
 def _empty_net(spec: FusionSpec) -> FusionNet:
-    from .nets.fusion import FusionNet
+    from .nets.fusion import net_for
 
-    return FusionNet(
-        channels=spec.layout.channels,
-        key_channels=spec.key_channels,
-        depth=spec.depth,
-        growth=spec.growth,
-        restore_width=spec.restore_width,
-    )
+    return net_for(spec)
 
 
 def _state(content: bytes) -> Iterator[tuple[str, Tensor]]:
@@ -246,9 +243,10 @@ def _use_half_convolutions(net: FusionNet) -> None:
     for block in net.blocks:
         for name in ("omega", "phi", "rho", "eta"):
             setattr(block, name, Half(getattr(block, name)))
-    if net.restore is not None:
-        net.restore.body = nn.Sequential(Half(net.restore.body, torch.float16))
-        net.restore.last = Half(net.restore.last)  # type: ignore[assignment]
+    for step in (net.restore, net.polish):
+        if step is not None:
+            step.body = nn.Sequential(Half(step.body, torch.float16))
+            step.last = Half(step.last)  # type: ignore[assignment]
 
 
 def _tensor(array: Array) -> Tensor:

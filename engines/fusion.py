@@ -47,6 +47,20 @@ class FusionSpec:
         return ("protect", "recover", "restore") if self.restore_width else ("protect", "recover")
 
     @property
+    def carries_difference(self) -> bool:
+        """Whether the last step adds what was hidden to the obfuscation."""
+        return self.restore_width > 0 and self.carries == "difference"
+
+    def inputs_of(self, part: Part) -> dict[str, int]:
+        """Channels of each input of a graph, by name, in order."""
+        bands = self.layout.channels
+        names = {"protect": ("x", "y"), "recover": ("y",)}.get(
+            part, ("x", "y") if self.carries_difference else ("x",)
+        )
+        keyed = {"k": self.key_channels} if self.keyed and part != "restore" else {}
+        return {name: bands for name in names} | keyed
+
+    @property
     def key_channels(self) -> int:
         """Channels of the secret map's bands: 4 in the paper; 0 without a map."""
         return 4**self.layout.levels if self.keyed else 0
@@ -123,7 +137,7 @@ class FusionModel:
         """
         layout = self.spec.layout
         face, y = layout.to_bands(original), layout.to_bands(obfuscated)
-        payload = face - y if self.spec.restore_width else face
+        payload = face - y if self.spec.carries_difference else face
         out = self._run(self._protect, {"x": secrets.scramble(payload), "y": y}, secrets)
         return layout.to_picture(self._bands(out, "out", y))
 
@@ -139,8 +153,10 @@ class FusionModel:
         out = self._run(self._recover, {"y": y}, secrets)
         bands = secrets.unscramble(self._bands(out, "out", y))
         if self._restore is not None:
-            both = {"x": bands, "y": self._bands(out, "obfuscated", y)}
-            bands = self._bands(self._restore.run(both), "out", y)
+            found = {"x": bands}
+            if self.spec.carries_difference:
+                found["y"] = self._bands(out, "obfuscated", y)
+            bands = self._bands(self._restore.run(found), "out", y)
         return layout.to_picture(bands)
 
     def _run(

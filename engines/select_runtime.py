@@ -153,9 +153,10 @@ def _try_out(engine: Engine, part: Part, spec: FusionSpec) -> None:
     """One small run: a GPU that the runtime has no kernels for fails here and not on a face."""
     side = TRIAL_SIDE_PX // spec.layout.side_multiple_px
     y = np.zeros((1, spec.layout.channels, side, side), np.float32)
-    inputs = {"y": y} if part == "recover" else {"x": y, "y": y}
-    if spec.key_channels and part != "restore":
-        inputs["k"] = np.zeros((1, spec.key_channels, side, side), np.float32)
+    inputs = {
+        name: np.zeros((1, channels, side, side), np.float32)
+        for name, channels in spec.inputs_of(part).items()
+    }
     outputs = engine.run(inputs).values()
     if not outputs or any(out.shape != y.shape or not np.isfinite(out).all() for out in outputs):
         raise EngineError(f"model {spec.name} gives no usable picture in a trial run")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +37,7 @@ PACKAGES = {
 
 def why_absent() -> str | None:
     """Why TensorRT cannot be used here; None if it can. Imports none of it."""
-    packages = {"tensorrt": "tensorrt", "pycuda": "pycuda", "cuda": "cuda-python", "onnx": "onnx"}
-    missing = [
-        name for module, name in packages.items() if importlib.util.find_spec(module) is None
-    ]
+    missing = [package for package, module in PACKAGES.items() if not _installed(module)]
     if missing:
         return f"{', '.join(missing)} not installed: pip install 'bauta[gpu]'"
     return None if nvidia_gpu_count() else "no NVIDIA GPU"
@@ -157,9 +154,9 @@ class TensorRtEngine:
         """Copies, network and copy back as one graph.
 
         The context is the graph's own: changing a captured context's shapes would change what the
-        graph replays. It runs once before, so that nothing is set up during the capture.
+        graph replays.
         """
-        cuda, pycuda = self._gpu.cuda, self._gpu.pycuda
+        pycuda = self._gpu.pycuda
         context = self._engine.create_execution_context()
         if context is None:
             raise EngineError(f"model {self.name}: no memory on the GPU for another context")
@@ -171,21 +168,33 @@ class TensorRtEngine:
         outputs = {
             name: tuple(context.get_tensor_shape(name)) for name in names if name not in inputs
         }
-        host, device = {}, {}
-        for name, shape in (*shapes, *outputs.items()):
-            host[name] = pycuda.pagelocked_zeros(shape, np.float32)
-            device[name] = pycuda.mem_alloc(host[name].nbytes)
-            context.set_tensor_address(name, int(device[name]))
+        host: dict[str, Array] = {}
+        device: dict[str, Any] = {}
 
         def enqueue() -> None:
-            for name, _ in shapes:
+            for name in inputs:
                 pycuda.memcpy_htod_async(device[name], host[name], self._stream)
             if not context.execute_async_v3(int(self._stream.handle)):
                 raise EngineError(f"model {self.name}: TensorRT did not start; its log says why")
             for name in outputs:
                 pycuda.memcpy_dtoh_async(host[name], device[name], self._stream)
 
-        enqueue()
+        try:
+            for name, shape in (inputs | outputs).items():
+                host[name] = pycuda.pagelocked_zeros(shape, np.float32)
+                device[name] = pycuda.mem_alloc(host[name].nbytes)
+                context.set_tensor_address(name, int(device[name]))
+            graph = self._graph_of(enqueue)
+        except BaseException:
+            for memory in device.values():
+                memory.free()
+            raise
+        return _Slot(context, host, device, tuple(outputs), graph)
+
+    def _graph_of(self, enqueue: Callable[[], None]) -> Any:
+        """What `enqueue` puts on the stream, run once and then captured."""
+        cuda = self._gpu.cuda
+        enqueue()  # so that nothing is set up during the capture
         self._stream.synchronize()
         # THREAD_LOCAL: what other threads do with the GPU must not break the capture
         mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
@@ -193,12 +202,13 @@ class TensorRtEngine:
         try:
             enqueue()
         finally:
-            # ends the capture in every case: a stream left capturing serves nobody
+            # in every case: a stream left capturing serves nobody
             ended = cuda.cuStreamEndCapture(self._handle())
         captured = self._check(ended)
-        graph = self._check(cuda.cuGraphInstantiate(captured, 0))
-        self._check(cuda.cuGraphDestroy(captured))
-        return _Slot(context, host, device, tuple(outputs), graph)
+        try:
+            return self._check(cuda.cuGraphInstantiate(captured, 0))
+        finally:
+            self._check(cuda.cuGraphDestroy(captured))
 
     def _check(self, result: tuple[Any, ...]) -> Any:
         """cuda-python answers (status, value) or (status,)."""

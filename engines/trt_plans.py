@@ -141,6 +141,6 @@ def _half_graph(entry: FusionEntry, part: Part, graph: bytes) -> bytes:
         read_weights(graph),
         channels=entry.spec.layout.channels,
         key_channels=entry.spec.key_channels,
-        restored=entry.spec.restore_width > 0,
+        restored=entry.spec.carries_difference,
         half=True,
     )

@@ -211,7 +211,7 @@ def _time(
     inputs = {
         "protect": {"x": x, "y": y} | keys,
         "recover": {"y": y} | keys,
-        "restore": {"x": x, "y": y},
+        "restore": {name: y for name in entry.spec.inputs_of("restore")},
     }
     whole: dict[str, Callable[[], object]] = {
         "protect": lambda: model.protect(original, obfuscated, secrets),

@@ -37,6 +37,7 @@ def train(options: argparse.Namespace) -> int:
     try:
         import torch
 
+        from engines.export.to_onnx import export
         from engines.train import checkpoint as checkpoints
         from engines.train.curve import draw_curve
         from engines.train.data import load_faces
@@ -89,9 +90,12 @@ def train(options: argparse.Namespace) -> int:
                 draw_curve(training.history, options.out / "curve.png", recipe.spec.name)
                 if not console.is_terminal:
                     console.print(f"step {training.step}: {shown['text']}", highlight=False)
+        shipped = export(checkpoints.load_model(path)[1], options.out / "model")
     except EngineError as error:
         raise BautaError(str(error)) from error
     print(f"{path}: step {training.step} of {recipe.settings.steps}")
+    for part, digest in shipped.items():
+        print(f"{options.out / 'model' / part}.onnx: sha256 {digest}")
     return 0 if training.step >= recipe.settings.steps else 1
 
 

@@ -114,7 +114,7 @@ def compare(
     both = FusionModel(spec, *reference), FusionModel(spec, *candidate)
     for original, obfuscated, secrets in made_faces(spec, seed, cases):
         face, y = layout.to_bands(original), layout.to_bands(obfuscated)
-        payload = face - y if spec.restore_width else face
+        payload = face - y if spec.carries_difference else face
         key = secrets.key_bands(layout.levels)
         keys = {} if key is None else {"k": key}
         inputs = {"x": secrets.scramble(payload), "y": y} | keys
@@ -148,7 +148,10 @@ def _recovered(
     clear = secrets.unscramble(out["out"])
     if engines.restore is None:
         return {"out": clear}
-    return engines.restore.run({"x": clear, "y": out["obfuscated"]})
+    found = {"x": clear}
+    if "obfuscated" in out:
+        found["y"] = out["obfuscated"]
+    return engines.restore.run(found)
 
 
 def _worse(

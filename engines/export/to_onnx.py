@@ -7,11 +7,12 @@ alone can make the half-precision graph out of the shipped one.
 
 protect.onnx  x (b, C, h, w), y (b, C, h, w), keyed: k (b, Ck, h, w)  ->  out (b, C, h, w)
 recover.onnx                  y (b, C, h, w), keyed: k (b, Ck, h, w)  ->  out (b, C, h, w)
-restore.onnx  x (b, C, h, w), y (b, C, h, w)                           ->  out (b, C, h, w)
+restore.onnx  x (b, C, h, w), difference: y (b, C, h, w)               ->  out (b, C, h, w)
 
-b, h and w are free. Only a network with a `restore` step has the third graph; it takes X^1,
-unscrambled, and Y^1, and recover.onnx of such a network gives Y^1 as well, as `obfuscated`
-(b, C, h, w). The by-product X^(N+1) shows the face (section V-D2): no graph computes it.
+b, h and w are free. Only a network with a last step has the third graph; it takes X^1,
+unscrambled, and, where the network carries differences, Y^1: recover.onnx then gives Y^1 as well,
+as `obfuscated` (b, C, h, w). The by-product X^(N+1) shows the face (section V-D2): no graph
+computes it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ IR_VERSION = 8  # the one that came with opset 17
 SLOPE = 0.2  # of nets.coupling.DenseMap's activation
 LIMIT = 1.0  # nets.coupling.LIMIT
 CONVS_THAT_GROW = 4  # of nets.coupling.DenseMap, before the last
-RESTORE_CONVS, RESTORE_SLOPE = 4, 0.1  # of nets.restore.Restore, before the last
+RESTORE_CONVS, RESTORE_SLOPE = 4, 0.1  # of nets.restore and nets.polish, before the last
 MOST_LOG_GAIN = 3.0  # nets.restore.MOST_LOG_GAIN
+MOST_CHANGE = 0.3  # nets.polish.MOST_CHANGE
 
 
 def export(net: FusionNet, folder: Path) -> dict[str, str]:
@@ -73,7 +75,7 @@ def graphs_of(net: FusionNet, *, half: bool = False) -> dict[Part, bytes]:
             restored=restored,
             half=half,
         )
-        for part in ((*parts, "restore") if restored else parts)
+        for part in ((*parts, "restore") if restored or net.polish is not None else parts)
     }
 
 
@@ -107,11 +109,14 @@ def graph_bytes(
     blocks = {int(name.split(".")[1]) for name in weights if name.startswith("blocks.")}
     writer = _Writer(weights, half=half)
     key = "k" if key_channels and part != "restore" else None
-    names = ["y"] if part == "recover" else ["x", "y"]
+    polishes = part == "restore" and not restored
+    names = ["y"] if part == "recover" else ["x"] if polishes else ["x", "y"]
     if part == "protect":
         results = {"out": _write_protect(writer, len(blocks), key)}
     elif part == "recover":
         results = _write_recover(writer, len(blocks), key, channels, key_channels, both=restored)
+    elif polishes:
+        results = {"out": _write_polish(writer)}
     else:
         results = {"out": _write_restore(writer, channels)}
     for name, last in results.items():
@@ -165,18 +170,30 @@ def _write_recover(
 
 def _write_restore(w: _Writer, channels: int) -> str:
     """nets.restore.Restore."""
-    layers = w.to_convolve(w.concat(["x", "y"]))
-    for i in range(RESTORE_CONVS):
-        # every second layer of the body is an activation
-        convolved = w.conv(f"restore.body.{2 * i}", layers)
-        layers = w.node("LeakyRelu", [convolved], alpha=RESTORE_SLOPE)
-    last = w.from_convolutions(w.conv("restore.last", layers))
+    last = _write_last_step(w, "restore", w.concat(["x", "y"]))
     log_gain, change = w.part(last, 0, channels), w.part(last, channels, 2 * channels)
     limit = w.scalar(MOST_LOG_GAIN)
     bounded = w.node("Tanh", [w.node("Div", [log_gain, limit])])
     gain = w.node("Exp", [w.node("Mul", [bounded, limit])])
     weighted = w.node("Mul", ["x", gain])
     return w.node("Add", [w.node("Add", ["y", weighted]), change])
+
+
+def _write_polish(w: _Writer) -> str:
+    """nets.polish.Polish."""
+    limit = w.scalar(MOST_CHANGE)
+    change = w.node("Div", [_write_last_step(w, "polish", "x"), limit])
+    return w.node("Add", ["x", w.node("Mul", [w.node("Tanh", [change]), limit])])
+
+
+def _write_last_step(w: _Writer, net: str, bands: str) -> str:
+    """The convolutions that nets.restore and nets.polish have in common."""
+    layers = w.to_convolve(bands)
+    for i in range(RESTORE_CONVS):
+        # every second layer of the body is an activation
+        convolved = w.conv(f"{net}.body.{2 * i}", layers)
+        layers = w.node("LeakyRelu", [convolved], alpha=RESTORE_SLOPE)
+    return w.from_convolutions(w.conv(f"{net}.last", layers))
 
 
 def _stand_in(w: _Writer, y: str, key: str | None, channels: int, key_channels: int) -> str:

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..fusion import FusionSpec
 from .coupling import KeyedCoupling
 from .polish import Polish
 from .restore import Restore
@@ -72,3 +73,15 @@ class FusionNet(nn.Module):
             return torch.zeros_like(y)
         times = -(-self.channels // self.key_channels)
         return key.repeat(1, times, 1, 1)[:, : self.channels]
+
+
+def net_for(spec: FusionSpec) -> FusionNet:
+    """An untrained network of these dimensions."""
+    return FusionNet(
+        channels=spec.layout.channels,
+        key_channels=spec.key_channels,
+        depth=spec.depth,
+        growth=spec.growth,
+        polish_width=0 if spec.carries_difference else spec.restore_width,
+        restore_width=spec.restore_width if spec.carries_difference else 0,
+    )

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..bands import BandLayout
 from ..base import EngineError
 from ..fusion import FusionSpec
-from ..nets.fusion import FusionNet
+from ..nets.fusion import FusionNet, net_for
 
 FORMAT = "bauta-training/1"
 
@@ -97,18 +97,6 @@ def load_model(path: Path) -> tuple[FusionSpec, FusionNet]:
     except RuntimeError as error:
         raise EngineError(f"{path}: weights do not fit the dimensions it states") from error
     return checkpoint.spec, net.eval()
-
-
-def net_for(spec: FusionSpec) -> FusionNet:
-    """An untrained network of these dimensions."""
-    return FusionNet(
-        channels=spec.layout.channels,
-        key_channels=spec.key_channels,
-        depth=spec.depth,
-        growth=spec.growth,
-        polish_width=spec.restore_width if spec.carries == "face" else 0,
-        restore_width=spec.restore_width if spec.carries == "difference" else 0,
-    )
 
 
 def _spec(fields: dict[str, Any]) -> FusionSpec:

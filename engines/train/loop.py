@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..base import EngineError
 from ..fusion import FusionSpec
-from ..nets.fusion import FusionNet
+from ..nets.fusion import FusionNet, net_for
 from ..nets.haar import dwt, iwt
 from . import checkpoint as checkpoints
 from .channel import Codec, add_noise, through_codec, to_8_bits
-from .checkpoint import Checkpoint, net_for
+from .checkpoint import Checkpoint
 from .data import FaceSet, TrainingBatch, draw_batch
 from .losses import band_weights, excess, log_error, psnr, squared_error, wrong_key_hinge
 from .obfuscators import Obfuscator

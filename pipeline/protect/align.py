@@ -34,7 +34,7 @@ TEMPLATE: NDArray[np.float64] = np.array(  # (5, 2), the one that ArcFace was tr
     ]
 )
 TEMPLATE.flags.writeable = False
-FEATHER_PX = 4.0  # in the frame: wide enough that no edge is seen, a 28th of the template's side
+FEATHER_PX = 4.0  # of the frame: two chroma samples, as in square.py at its least
 LEAST_SPREAD_PX = 1.0  # rms from the middle: the noise of landmarks is larger than such a face
 LEAST_WIDTH = 0.05  # of their length: landmarks on one line say nothing about the other axis
 # Of the template's variance, what the fit explains. The template turned about its vertical axis,

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines import Catalog, EngineError, ModelEntry, open_engine
-from engines.catalog import model_folders, verified_file
+from engines import Catalog, EngineError, ModelEntry, open_engine, open_fusion
+from engines.catalog import FusionEntry, model_folders, verified_file, verified_graph
+from engines.select_runtime import Choice
+from support.fusion_nets import KEYED, RESTORED, SCRAMBLED, as_fields, exported, write_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "configs" / "models.yaml"
@@ -146,3 +148,118 @@ def test_an_entry_with_an_unknown_field_is_refused_at_load(tmp_path: Path) -> No
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     with pytest.raises(EngineError, match="licens"):
         Catalog.load(path)
+
+
+# --- fusion models ---
+
+
+@pytest.fixture
+def made(tmp_path: Path, folder: Path) -> FusionEntry:
+    """With a restore step, beside a models.yaml; the other folders are empty."""
+    return exported(RESTORED, tmp_path / "configs")
+
+
+def loaded(entry: FusionEntry) -> FusionEntry:
+    return Catalog.load(write_catalog(entry.home, [entry])).fusion(entry.name)
+
+
+def test_shipped_fusion_models_are_whole() -> None:
+    """Whatever is catalogued is in configs/, and its hash is the one that was tested."""
+    for entry in Catalog.load(MODELS).fusions.values():
+        assert entry.home == MODELS.parent
+        for part in entry.spec.parts:
+            assert verified_graph(entry, part)
+        assert entry.licence and entry.source and entry.fix
+
+
+def test_a_fusion_model_is_read_as_it_was_written(tmp_path: Path) -> None:
+    made = [exported(spec, tmp_path) for spec in (SCRAMBLED, KEYED, RESTORED)]
+    catalog = Catalog.load(write_catalog(tmp_path, made))
+    assert list(catalog.fusions.values()) == sorted(made, key=lambda entry: entry.name)
+    assert catalog.entries == {}
+    assert catalog.fusion("restored").spec.parts == ("protect", "recover", "restore")
+
+
+def test_detectors_and_fusion_models_are_not_mixed_up(made: FusionEntry) -> None:
+    path = write_catalog(made.home, [made])
+    detector = yaml.safe_load(MODELS.read_text(encoding="utf-8"))["yunet"]
+    tree = yaml.safe_load(path.read_text(encoding="utf-8")) | {"yunet": detector}
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    catalog = Catalog.load(path)
+    with pytest.raises(EngineError, match=r"'yunet' is of family yunet, not a fusion model"):
+        catalog.fusion("yunet")
+    with pytest.raises(EngineError, match="'restored' is of family proface-s, not a detector"):
+        catalog.entry("restored")
+    with pytest.raises(EngineError, match=r"unknown model 'nope'; .* has: restored"):
+        catalog.fusion("nope")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"planes": "yuv444"}, "planes must be yuv420 or rgb"),
+        ({"levels": 9}, "levels 1..3"),
+        ({"mode": "random"}, "mode must be randwr or obfswr, got random"),
+        ({"keyed": "no"}, "must be true or false"),
+        ({"scrambled": False}, "no secret"),
+        ({"sha256": {"protect": "0" * 64}}, "sha256 must have protect, recover, restore"),
+        ({"restore_width": 0}, "sha256 must have protect, recover, got"),
+        ({"licens": "MIT"}, "licens"),
+        ({"growth": None}, "damaged"),
+    ],
+)
+def test_a_damaged_fusion_entry_is_one_line(
+    made: FusionEntry, change: dict[str, object], why: str
+) -> None:
+    path = made.home / "models.yaml"
+    path.write_text(yaml.safe_dump({"restored": as_fields(made) | change}), encoding="utf-8")
+    with pytest.raises(EngineError, match=why) as caught:
+        Catalog.load(path)
+    assert "\n" not in str(caught.value) and "models.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["protect", "recover", "restore"])
+def test_tampered_weights_are_not_opened(made: FusionEntry, part: str) -> None:
+    """One bit of one weight, in any of the files."""
+    path = made.home / made.folder / f"{part}.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    choices: tuple[Choice, ...] = ("auto", "openvino", "eager")
+    for runtime in choices:
+        with pytest.raises(EngineError) as caught:
+            open_fusion(loaded(made), runtime=runtime)
+        assert f"{part}.onnx has SHA-256" in str(caught.value)
+        assert "not the file that was tested. Export it again" in str(caught.value)
+
+
+def test_unreadable_weights_name_the_fix(made: FusionEntry) -> None:
+    path = made.home / made.folder / "protect.onnx"
+    path.unlink()
+    with pytest.raises(EngineError, match=r"protect\.onnx cannot be read: .*Export it again"):
+        open_fusion(loaded(made))
+    path.mkdir()
+    with pytest.raises(EngineError, match=r"protect\.onnx cannot be read: .*Export it again"):
+        open_fusion(loaded(made))
+
+
+def test_missing_weights_name_the_folders_and_the_fix(made: FusionEntry, folder: Path) -> None:
+    (made.home / made.folder).rename(made.home / "elsewhere")
+    with pytest.raises(EngineError) as caught:
+        open_fusion(loaded(made))
+    for place in (folder, made.home):
+        assert str(place / made.folder) in str(caught.value)
+    assert "Export it again" in str(caught.value)
+
+
+def test_weights_are_found_in_the_chosen_folder_first(
+    made: FusionEntry, folder: Path, tmp_path: Path
+) -> None:
+    entry = loaded(made)
+    (folder / "weights").mkdir()
+    (made.home / made.folder).rename(folder / made.folder)
+    assert verified_graph(entry, "protect")
+    data = tmp_path / "data" / "bauta" / "models" / "weights"
+    data.mkdir(parents=True)
+    (folder / made.folder).rename(data / "restored")
+    assert verified_graph(entry, "protect")

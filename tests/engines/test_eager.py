@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engines import EngineError, FusionEntry, RuntimeAbsent, eager
+from engines.base import Array
 from engines.catalog import verified_graph
 from engines.eager import EagerEngine, built_for_cuda, nvidia_gpu_count, why_absent
 from support.fusion_nets import random_net
@@ -17,11 +18,11 @@ from support.fusion_nets import random_net
 Entries = Mapping[str, FusionEntry]
 
 
-def opened(entry: FusionEntry, **options: bool) -> EagerEngine:
-    return EagerEngine(verified_graph(entry, "protect"), "protect", entry.spec, **options)
+def opened(entry: FusionEntry, *, half: bool = False) -> EagerEngine:
+    return EagerEngine(verified_graph(entry, "protect"), "protect", entry.spec, half=half)
 
 
-def inputs(entry: FusionEntry, side: int = 4) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def inputs(entry: FusionEntry, side: int = 4) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     shape = (1, entry.spec.layout.channels, side, side)
     return {name: rng.normal(size=shape).astype(np.float32) for name in ("x", "y")}

@@ -58,8 +58,8 @@ class Maker:
 def is_half(graph: bytes) -> bool:
     import onnx
 
-    (dtype,) = {item.data_type for item in onnx.load_from_string(graph).graph.initializer}
-    return dtype == onnx.TensorProto.FLOAT16
+    types = {item.data_type for item in onnx.load_from_string(graph).graph.initializer}
+    return types == {onnx.TensorProto.FLOAT16}
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from engines.bands import BandLayout
 from engines.catalog import FusionEntry
 from engines.export.to_onnx import export
 from engines.fusion import FusionSpec, Part
-from engines.nets.fusion import FusionNet
+from engines.nets.fusion import FusionNet, net_for
 from engines.select_runtime import Runtime, why_absent
 
 YUV, RGB = BandLayout("yuv420", 2), BandLayout("rgb", 1)
@@ -24,20 +25,15 @@ SCRAMBLED = FusionSpec("scrambled", YUV, "randwr", False, True, growth=4, depth=
 KEYED = FusionSpec("keyed", RGB, "obfswr", True, False, growth=4, depth=2)
 ONE_BLOCK = FusionSpec("one-block", BandLayout("yuv420", 1), "randwr", True, True, 3, 1)
 RESTORED = FusionSpec("restored", YUV, "randwr", False, True, 4, 2, restore_width=6)
-SPECS = (SCRAMBLED, KEYED, ONE_BLOCK, RESTORED)
+POLISHED = replace(RESTORED, name="polished", carries="face")
+SPECS = (SCRAMBLED, KEYED, ONE_BLOCK, RESTORED, POLISHED)
 """Every way in which models differ: keyed, scrambled, both; with and without a restore step; one
 block; key bands that are repeated to the channels evenly and not."""
 
 
 def random_net(spec: FusionSpec, seed: int = 0) -> FusionNet:
     """New blocks are the identity: every weight that begins at zero is given a value."""
-    net = FusionNet(
-        channels=spec.layout.channels,
-        key_channels=spec.key_channels,
-        depth=spec.depth,
-        growth=spec.growth,
-        restore_width=spec.restore_width,
-    )
+    net = net_for(spec)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in net.parameters():
@@ -75,6 +71,7 @@ def as_fields(entry: FusionEntry) -> dict[str, Any]:
         "growth": spec.growth,
         "depth": spec.depth,
         "restore_width": spec.restore_width,
+        "carries": spec.carries,
         "mode": spec.mode,
         "keyed": spec.keyed,
         "scrambled": spec.scrambled,

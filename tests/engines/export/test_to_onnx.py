@@ -11,6 +11,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from engines import EngineError, FusionEntry, FusionSpec
+from engines.base import Array
 from engines.catalog import verified_graph, verified_graphs
 from engines.eager import EagerEngine, load_net
 from engines.export.to_onnx import export, graph_bytes, graphs_of, read_weights
@@ -21,13 +22,12 @@ from support.fusion_nets import KEYED, ONE_BLOCK, RESTORED, SCRAMBLED, SPECS, ex
 Entries = Mapping[str, FusionEntry]
 
 
-def inputs_of(spec: FusionSpec, part: Part, batch: int = 2) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def inputs_of(spec: FusionSpec, part: Part, batch: int = 2) -> dict[str, Array]:
     rng = np.random.default_rng(3)
-    names = ["y"] if part == "recover" else ["x", "y"]
-    made = {name: (batch, spec.layout.channels, 5, 6) for name in names}
-    if spec.key_channels and part != "restore":
-        made["k"] = (batch, spec.key_channels, 5, 6)
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in made.items()}
+    return {
+        name: rng.normal(size=(batch, channels, 5, 6)).astype(np.float32)
+        for name, channels in spec.inputs_of(part).items()
+    }
 
 
 def parts(entries: Entries) -> list[tuple[FusionEntry, Part]]:
@@ -85,7 +85,7 @@ def test_names_and_free_axes(spec: FusionSpec) -> None:
         channels = {"x": spec.layout.channels, "y": spec.layout.channels, "k": spec.key_channels}
         assert [item.name for item in graph.input] == list(inputs_of(spec, part))
         outputs = ["out"]
-        if part == "recover" and spec.restore_width:
+        if part == "recover" and spec.carries_difference:
             outputs.append("obfuscated")
         assert [item.name for item in graph.output] == outputs
         for item in (*graph.input, *graph.output):

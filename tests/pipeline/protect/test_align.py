@@ -1,5 +1,6 @@
 import inspect
 import math
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -49,8 +50,9 @@ def planes_of(rgb: U8Array) -> YuvPlanes:
     )
 
 
+@lru_cache(maxsize=1)
 def scene() -> U8Array:
-    """A head of 120 px in a textured picture."""
+    """A head in a textured picture."""
     picture = textured_background(WIDTH, HEIGHT)
     rgb, alpha, _ = head_patch(80)
     height, width = min(rgb.shape[0], HEIGHT), rgb.shape[1]
@@ -58,6 +60,7 @@ def scene() -> U8Array:
     part[...] = np.rint(rgb[:height] * alpha[:height] + part * (1 - alpha[:height])).astype(
         np.uint8
     )
+    picture.flags.writeable = False
     return picture
 
 
