@@ -18,13 +18,11 @@ _PAPER, _INK = 255, 0
 def contact_sheet(columns: Sequence[tuple[str, U8]], path: Path) -> None:
     """A PNG: a column per title, a row per face. Pictures (N, H, W, 3) RGB of one size."""
     height, width = columns[0][1].shape[1:3]
+    rows = max(len(pictures) for _, pictures in columns)
     strips = []
     for title, pictures in columns:
-        cell = np.full((height + GAP_PX, width + GAP_PX, 3), _PAPER, np.uint8)
-        cells = []
-        for picture in pictures:
-            cell[:height, :width] = picture
-            cells.append(cell.copy())
+        cells = np.full((rows, height + GAP_PX, width + GAP_PX, 3), _PAPER, np.uint8)
+        cells[: len(pictures), :height, :width] = pictures
         strips.append(np.concatenate([_title(title, width + GAP_PX), *cells]))
     sheet = np.concatenate(strips, axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)

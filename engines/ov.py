@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 
 from .base import Array, EngineError
+
+# OpenVINO's wheel reports every import to an analytics service and keeps files for that in the
+# user's home. Without the package that does it, OpenVINO takes its own empty stand-in.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov  # noqa: E402 -- after the line above
 
 
 class OpenVinoEngine:
@@ -78,3 +84,8 @@ def _last_line(error: Exception) -> str:
     # OpenVINO's first lines are places in its own source
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+def available_devices() -> list[str]:
+    """OpenVINO's names, such as CPU."""
+    return list(ov.Core().available_devices)

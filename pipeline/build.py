@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 def open_detector(settings: DetectorSettings) -> FaceDetector:
     """The configured detector, hash-checked. Raises EngineError with the fix."""
     entry = Catalog.load(config_path("models.yaml")).entry(settings.model)
+    if entry.family == "landmarks68":
+        raise EngineError(f"{settings.model} finds landmarks of faces, not faces: name a detector")
     if entry.family == "face-alignment":
         # imports PyTorch: only where it was asked for
         from .detect.face_alignment_detector import FaceAlignmentDetector

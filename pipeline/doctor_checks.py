@@ -172,9 +172,9 @@ def _presets() -> Iterator[Finding]:
 
 def _detector() -> Iterator[Finding]:
     """The real detector on a made picture."""
-    import openvino
+    from engines.ov import available_devices
 
-    devices = ", ".join(openvino.Core().available_devices)
+    devices = ", ".join(available_devices())
     version = _version("openvino")
     yield Finding(
         "Runtimes", "OpenVINO", "CPU" in devices, f"{version}, devices: {devices}", needed=True

@@ -30,6 +30,8 @@ PAPER = "the paper: 14 ms for 16 faces of 112x112 on an RTX 3090"
 WARM_UP_RUNS = 2
 LEAST_RUNS, MOST_RUNS, SECONDS_OF_RUNS = 5, 50, 2.0
 
+RUN_IN_PYTORCH = ("face-alignment", "landmarks68")  # families, for comparison
+
 Row = dict[str, Any]
 
 
@@ -39,7 +41,9 @@ def list_engines(*, as_json: bool) -> int:
         catalog = Catalog.load(config_path("models.yaml"))
         rows = [row for entry in catalog.fusions.values() for row in _states(entry)]
         for detector in catalog.entries.values():
-            runtime = "PyTorch" if detector.family == "face-alignment" else "OpenVINO"
+            runtime = (
+                "PyTorch" if detector.family in ("face-alignment", "landmarks68") else "OpenVINO"
+            )
             try:
                 verified_file(detector)
                 state = "ready"
@@ -114,7 +118,7 @@ def parity(model: str | None, *, half: bool, as_json: bool) -> int:
                 allowed = TOLERANCES["tensorrt" if "float16" in label else found.runtime]
                 holds = found.holds(allowed)
                 kept &= holds
-                row |= asdict(found) | {"loss_db": found.loss_db, "allowed": asdict(allowed)}
+                row = asdict(found) | row | {"loss_db": found.loss_db, "allowed": asdict(allowed)}
                 row |= {"verdict": "holds" if holds else "LOST", "line": _line(found)}
                 row["may"] = f"{allowed.levels}, {allowed.recovery_loss_db:g} dB"
                 rows.append(row)

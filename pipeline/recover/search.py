@@ -14,8 +14,9 @@ from .in_band import LEAST_LIKENESS, Progress, likeness, open_squares
 
 REACH_PX = 24  # to each side of where it is looked for
 SIDE_STEP_PX = 16  # sides come in steps (`protect.square.STEP_PX`)
-SIDE_STEPS = 1  # larger and smaller ones that are tried
+SIDE_REACH_PX = 24  # steps that are tried: two or three
 MOST_TRIES = 20_000
+SURE = 0.55  # a likeness that noise does not reach in so many tries; below, all are tried
 _BATCH = 8
 
 
@@ -43,7 +44,8 @@ def search(
 ) -> Found | None:
     """The square near `around` that opens with its own key; None where none lies inside the frame.
 
-    The nearest are tried first, and the first face found ends it. At most MOST_TRIES places.
+    The nearest are tried first, and a sure face ends it. At most MOST_TRIES places. Of squares
+    below 48 px the right one may not stand out from the noise of all others.
     """
     places = candidates(around, planes.size_px, reach_px)
     block_px = model.spec.layout.side_multiple_px
@@ -57,20 +59,19 @@ def search(
                 best = Found(square, score)
         done += len(batch)
         progress(done, len(places))
-        if best is not None and best.is_face:
+        if best is not None and best.likeness >= SURE:
             break
     return best
 
 
 def candidates(around: Square, frame_px: tuple[int, int], reach_px: int) -> list[Square]:
     """Even places and stepped sides near `around`, the nearest first."""
-    steps = range(-SIDE_STEPS, SIDE_STEPS + 1)
-    sides = {around.side_px + step * SIDE_STEP_PX for step in steps}
+    least = max(around.side_px - SIDE_REACH_PX, SIDE_STEP_PX)
+    first = -(-least // SIDE_STEP_PX) * SIDE_STEP_PX
+    sides = {around.side_px, *range(first, around.side_px + SIDE_REACH_PX + 1, SIDE_STEP_PX)}
     shifts = range(-(reach_px // 2) * 2, reach_px + 1, 2)
     found: list[tuple[int, Square]] = []
     for side in sides:
-        if side < SIDE_STEP_PX:
-            continue
         # another side about the same middle
         grown = (around.side_px - side) // 4 * 2
         for dx in shifts:

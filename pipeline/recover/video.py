@@ -22,7 +22,7 @@ from av.video.frame import PictureType
 from ..errors import SinkError, SourceError, VaultError
 from ..frames import FusedFace, ShapeError, Square, U8Array, YuvPlanes, planes_of
 from ..streams import first_frame_of
-from .in_band import LEAST_LIKENESS, likeness, put_back
+from .in_band import looks_like_a_face, put_back
 
 CRF = 14  # a recovered face should not be lost again
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,7 +77,7 @@ def put_faces_back(
         # all of them first: a face put back must not be read as a part of another square
         opened = open_faces(planes, position, [face.square for face in here]) if here else []
         for face, original in zip(here, opened, strict=True):
-            if likeness(original.y, block_px) < LEAST_LIKENESS:
+            if not looks_like_a_face(original.y, block_px):
                 counts.not_opened += 1
                 continue
             put_back(planes, face.square, original)

@@ -20,7 +20,7 @@ from pipeline.vault import audit
 from pipeline.vault.clip_key import new_clip_key, open_with_password
 from pipeline.vault.secret_map import face_key
 from pipeline.vault.sidecar import FrameLine, read_header, read_lines
-from support.asserts import assert_faces_hidden, face_visible
+from support.asserts import assert_faces_hidden, assert_faces_shown, face_visible
 from support.clips import Clip, decode_all, luma, make_clip
 from support.flow import (
     PATIENCE_S,
@@ -202,7 +202,7 @@ def test_the_search_needs_no_place(two_faces: Clip, tmp_path: Path) -> None:
     sidecar.write_bytes(sidecar.read_bytes().splitlines(keepends=True)[0])
     done = recover(
         *(out, tmp_path / "back.mp4", "--password-from-env", "--search", "--frame", "25"),
-        *("--around", f"{x + 5},{y - 6},{side - 10}", "--reach", "10"),
+        *("--around", f"{x + 5},{y - 6},{side - 10}", "--reach", "14"),
     )
     assert done.code == 0, done.err
     assert done.result["opened"] == 1
@@ -432,12 +432,8 @@ def test_segments_of_a_recording_find_their_place(
         done = recover(segment, back, "--key", tmp_path / "dpo.key")
         assert done.code == 0, done.err
         assert done.result["frames"] == 25 and done.result["opened"] >= 1
-        assert_faces_visible(originals[25 * number], pictures_of(back)[0], clip, 25 * number)
-
-
-def assert_faces_visible(original: Array, shown: Array, clip: Clip, index: int) -> None:
-    for box in clip.truth[index]:
-        assert face_visible(original, shown, box) > 0.7  # type: ignore[arg-type]
+        at = 25 * number
+        assert_faces_shown(originals[at], pictures_of(back)[0], clip.truth[at])
 
 
 @pytest.mark.slow

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from engines import EngineError, FusionEntry, select_runtime
 from engines.base import Array
+from engines.export.parity import compare
 from engines.ov import OpenVinoEngine
 from engines.select_runtime import NAMES, OPENERS, RUNTIMES
 from pipeline import engine_command
@@ -23,16 +27,24 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """The networks are tiny: a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def _small(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_command, "config_path", lambda name: home / name)
     monkeypatch.setattr(engine_command, "LEAST_RUNS", 1)
     monkeypatch.setattr(engine_command, "SECONDS_OF_RUNS", 0.0)
+    monkeypatch.setattr(engine_command, "compare", partial(compare, cases=((2, 24, 40),)))
     # a machine without a GPU, whichever this is
-    absent = {
-        "tensorrt": "tensorrt not installed: pip install 'bauta[gpu]'",
-        "eager-cuda": "no GPU",
-    }
+    missing = "tensorrt not installed: pip install 'bauta[gpu]'"
+    absent: dict[str, str] = {"tensorrt": missing, "eager-cuda": "no GPU"}
     real = select_runtime.why_absent
 
     def why(runtime: select_runtime.Runtime) -> str | None:
@@ -124,7 +136,7 @@ def test_a_runtime_that_fails_to_build_is_a_failed_parity(
     def broken(*_: object) -> None:
         raise EngineError("OpenVINO cannot open model keyed")
 
-    monkeypatch.setitem(OPENERS, "openvino", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(OPENERS, "openvino", broken)
     assert main(["engine", "parity", "keyed"]) == 1
     assert "FAILED: OpenVINO cannot open model keyed" in words(capsys.readouterr().out)
 

@@ -258,7 +258,7 @@ def test_whatever_the_faces_all_are_hidden_and_no_square_is_touched_again(
         return made
 
     maker = partial(make_patches, settings=ProtectSettings())
-    gate = Gate("lobby", maker, overlay=spy)  # type: ignore[arg-type]
+    gate = Gate("lobby", maker, overlay=spy)
     plain = Gate("lobby", maker)
     for number in range(3):
         patches.clear()
@@ -416,7 +416,7 @@ def of_another_size(_run: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def wild(_run: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    return {"out": inputs["y"] + np.float32(0.6) * np.sign(inputs["x"])}
+    return {"out": (inputs["y"] + 0.6 * np.sign(inputs["x"])).astype(np.float32)}
 
 
 @pytest.mark.parametrize("fault", [nan, raising, of_another_size, wild], ids=lambda f: f.__name__)
@@ -457,7 +457,7 @@ def test_a_single_failure_is_forgotten(worker: FusionWorker, script: Script) -> 
             raise RuntimeError
         return None
 
-    script.fault = now_and_then  # type: ignore[assignment]
+    script.fault = now_and_then
     for number in range(60):
         gate.protect(raw(rgb, number), faces, Zones())
     assert fusion.counts.fused == 20
@@ -477,7 +477,7 @@ class GivesAThird(GivesTheFaceBack):
     def fuse(
         self, original: Picture, obfuscated: Picture, number: int, squares: Sequence[Square]
     ) -> Picture:
-        mixed = obfuscated[0] * 0.4 + original[0] * 0.6
+        mixed = obfuscated[0] * 0.7 + original[0] * 0.3
         return mixed.astype(np.uint8), obfuscated[1]
 
 

@@ -10,7 +10,7 @@ from pipeline.frames import ShapeError, Square, U8Array, YuvPlanes, planes_of
 from pipeline.recover.in_band import LEAST_LIKENESS, likeness, open_squares, recover_frame
 from pipeline.vault.secret_map import face_secrets
 from support.clips import head_patch, paint_frames
-from support.fusion import SPEC, find, rendered, scripted_model
+from support.fusion import SPEC, rendered, scripted_model
 
 KEYS = [bytes([n]) * 32 for n in range(4)]
 
@@ -61,7 +61,6 @@ def test_what_cannot_be_asked() -> None:
         open_squares(protected, twice, [KEYS[0], KEYS[0]], scripted_model())
     with pytest.raises(EngineError, match="protection only"):
         open_squares(protected, [Square(0, 0, 32)], KEYS[:1], scripted_model(recover=None))
-    assert find
 
 
 # --- is it a face? ---
