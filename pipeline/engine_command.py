@@ -20,7 +20,7 @@ from rich.text import Text
 
 from engines import Catalog, EngineError, FusionEntry, FusionModel, RuntimeAbsent
 from engines.catalog import Graphs, verified_file, verified_graphs
-from engines.export.parity import TOLERANCES, Engines, Parity, compare, made_faces
+from engines.export.parity import TOLERANCES, Engines, Parity, Tolerance, compare, made_faces
 from engines.select_runtime import NAMES, RUNTIMES, Runtime, open_on, plans_kept, why_absent
 
 from .errors import BautaError, UsageError
@@ -119,15 +119,16 @@ def parity(model: str | None, *, half: bool, as_json: bool) -> int:
                 holds = found.holds(allowed)
                 kept &= holds
                 row = asdict(found) | row | {"loss_db": found.loss_db, "allowed": asdict(allowed)}
-                row |= {"verdict": "holds" if holds else "LOST", "line": _line(found)}
-                row["may"] = f"{allowed.levels}, {allowed.recovery_loss_db:g} dB"
+                row |= {"verdict": "holds" if holds else "LOST"} | _texts(found, allowed)
                 rows.append(row)
                 opened.close()
             reference.close()
     columns = {
         "model": "model",
         "runtime": "runtime",
-        "line": "protect, recover: levels off (before rounding); recovery",
+        "protect": "protect off",
+        "recover": "recover off",
+        "recovery": "recovery",
         "may": "allowed",
         "verdict": "verdict",
     }
@@ -154,12 +155,14 @@ def _candidates(
         )
 
 
-def _line(found: Parity) -> str:
-    return (
-        f"{found.protect_levels} ({found.protect_float_levels:.2g}), "
-        f"{found.recover_levels} ({found.recover_float_levels:.2g}); "
-        f"{found.recovery_db:.2f} of {found.reference_db:.2f} dB"
-    )
+def _texts(found: Parity, allowed: Tolerance) -> Row:
+    """Worst pixels in levels of 255, before rounding in brackets."""
+    return {
+        "protect": f"{found.protect_levels} ({found.protect_float_levels:.2g})",
+        "recover": f"{found.recover_levels} ({found.recover_float_levels:.2g})",
+        "recovery": f"{found.recovery_db:.2f} of {found.reference_db:.2f} dB",
+        "may": f"{allowed.levels}, {allowed.recovery_loss_db:g} dB",
+    }
 
 
 def bench(
@@ -272,7 +275,7 @@ def _show(
     rows: Sequence[Row], columns: dict[str, str], *, as_json: bool, report: Row | None = None
 ) -> None:
     if as_json:
-        hidden = ("line", "may")
+        hidden = ("protect", "recover", "recovery", "may")
         clean = [{key: _plain(row[key]) for key in row if key not in hidden} for row in rows]
         print(json.dumps((report or {}) | {"rows": clean}, indent=2))
         return
@@ -283,7 +286,9 @@ def _show(
     for row in rows:
         # Text: in "bauta[gpu]" a string would lose its brackets as markup
         table.add_row(*(Text(str(row.get(key, ""))) for key in columns))
-    Console(highlight=False).print(table)
+    # in a pipe a line stays a line
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
 
 
 def _plain(value: Any) -> Any:

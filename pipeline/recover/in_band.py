@@ -11,9 +11,9 @@ from engines.fusion import FusionModel
 from ..frames import Square, U8Array, YuvPlanes
 from ..vault.secret_map import face_secrets
 
-# A face's neighbouring pixels resemble each other; a wrong key, number or place opens noise. Shipped
-# models, from 8 bits and after x264 at CRF 0, 18, 23: right keys 0.64 and up for faces of 112 px, 0.53
-# at 48 px, 0.31 at 32 px; wrong ones at most 0.26, 0.34 and 0.41.
+# A face's neighbouring pixels resemble each other; a wrong key, number or place opens noise. The
+# shipped models, from 8 bits and after x264 at CRF 0, 18, 23: right keys 0.64 and up for faces of
+# 112 px, 0.53 at 48 px, 0.31 at 32 px; wrong ones at most 0.26, 0.34 and 0.41.
 LEAST_LIKENESS = 0.4
 LEAST_LIKENESS_SMALL = 0.25  # noise that is shown does less harm than a face that is left out
 SMALL_BLOCKS = 400

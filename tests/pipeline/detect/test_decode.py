@@ -116,5 +116,8 @@ def test_yunet_scores_stay_scores() -> None:
 def test_every_catalogued_family_has_a_decoder() -> None:
     catalog = Catalog.load(ROOT / "configs" / "models.yaml")
     # face-alignment brings a detector of its own
-    families = {entry.family for entry in catalog.entries.values()} - {"face-alignment", "landmarks68"}
+    families = {entry.family for entry in catalog.entries.values()} - {
+        "face-alignment",
+        "landmarks68",
+    }
     assert families == set(DECODERS)
