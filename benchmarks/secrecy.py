@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engines import EngineError
 from engines.bands import F32, U8
-from engines.fusion import FusionSpec, with_head_room
+from engines.fusion import FusionModel, FusionSpec, with_head_room
 from engines.train.data import FaceSet, load_faces, stack
 from engines.train.obfuscators import PAPER_KINDS
 
@@ -340,40 +340,50 @@ def bands_of(
     return spec.layout.to_bands(stack(pictures, spec.layout.planes))
 
 
-def fingerprint_rows(seed: int, spec: FusionSpec, kind: str) -> list[Row]:
+def fingerprint_rows(model: FusionModel, kinds: Sequence[str], seed: int) -> list[Row]:
     """Scrambling hides places and signs, not which magnitudes there are: whom do these betray?
 
-    A second picture of each person is sought among everybody's: by the pieces' magnitudes, and, as
-    the measure of what is public anyway, by the obfuscated picture.
+    Of everybody who has two pictures, each is sought among the others': by the pieces' magnitudes,
+    and, as the measure of what is public anyway, by the obfuscated picture.
     """
     held_out = load_faces(_fusion.faces_file(), held_out=True)
     by_person: dict[str, list[int]] = {}
     for index, identity in enumerate(held_out.identities):
         by_person.setdefault(identity, []).append(index)
-    pairs = [indices for indices in by_person.values() if len(indices) > 1]
     rng = np.random.default_rng([seed, 4])
-    chosen = [rng.permutation(indices)[:2] for indices in pairs]
-    first, second = ([int(pair[side]) for pair in chosen] for side in (0, 1))
-    pieces = [sorted_magnitudes(bands_of(held_out, side, spec)) for side in (first, second)]
-    public = [bands_of(held_out, side, spec, kind) for side in (first, second)]
-    count = len(pairs)
-    return [
-        {
-            "sought by": name,
-            "people": count,
-            "found": 100 * _nearest_is_own(probe.reshape(count, -1), gallery.reshape(count, -1)),
-            "chance": 100 / count,
-        }
-        for name, (probe, gallery) in (("pieces", pieces), (f"{kind} picture", public))
-    ]
+    chosen = [rng.permutation(each)[:2] for each in by_person.values() if len(each) > 1]
+    sides = [[int(pair[side]) for pair in chosen] for side in (0, 1)]
+    rows: list[Row] = []
+    for kind in kinds:
+        pieces, public = [], []
+        for side in sides:
+            pictures = [held_out.picture(index) for index in side]
+            batch = _fusion.batch_of(pictures, [kind] * len(side), model.spec)
+            hidden = _fusion.payload_of(model, batch.original, batch.obfuscated)
+            pieces.append(sorted_magnitudes(hidden))
+            public.append(model.spec.layout.to_bands(batch.obfuscated))
+        rows += [
+            {
+                "obfuscator": kind,
+                "sought by": name,
+                "people": len(chosen),
+                "found": 100 * (_nearest_is_own(*both) + _nearest_is_own(*both[::-1])) / 2,
+                "chance": 100 / len(chosen),
+            }
+            for name, both in (("pieces", pieces), ("obfuscated picture", public))
+        ]
+    return rows
 
 
 def _nearest_is_own(probes: F32, gallery: F32) -> float:
-    distance = np.stack([np.abs(gallery - probe).sum(axis=1) for probe in probes])
+    distance = np.stack(
+        [np.abs(gallery - probe).reshape(len(gallery), -1).sum(axis=1) for probe in probes]
+    )
     return float((distance.argmin(axis=1) == np.arange(len(probes))).mean())
 
 
 FINGERPRINT_COLUMNS = (
+    Column("obfuscator", "obfuscator"),
     Column("sought by", "sought by"),
     Column("people", "people"),
     Column("found", "nearest %"),
@@ -447,7 +457,7 @@ def measure_attack(
         if options.sheet is not None:
             save_sheet(sheet, options.sheet, f"jigsaw-{kind}", report)
     report.more.append(table)
-    rows = fingerprint_rows(options.seed, subject.spec, options.attack_obfuscators[0])
+    rows = fingerprint_rows(subject.model, options.attack_obfuscators, options.seed)
     report.more.append(Table("fingerprint", FINGERPRINT_COLUMNS, rows))
     if subject.spec.keyed:
         report.notes.append("jigsaw: the attacker was given the secret map, not the order")

@@ -242,11 +242,16 @@ def _fusion() -> Iterator[Finding]:
     """The default fusion model on one made face."""
     from engines import EngineError
     from engines.export.parity import made_faces
+    from engines.select_runtime import why_absent
 
     from .build import open_fusion_model
     from .settings import ProtectSettings
 
     area, name = "Runtimes", "face fusion"
+    if why_absent("tensorrt") is None:
+        # its plans take minutes to build: not here
+        yield Finding(area, name, True, "on TensorRT; bauta engine build, bauta engine bench")
+        return
     try:
         model = open_fusion_model(ProtectSettings().fusion_model, recover=True)
     except EngineError as error:

@@ -307,6 +307,7 @@ class CameraSession:
             fps=self.info.fps,
             live=self.live,
             audio=self.info.audio,
+            for_recovery=self.in_band is not None,
         )
         self.encoder_name = encoder.name
         return encoder

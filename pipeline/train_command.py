@@ -146,10 +146,10 @@ SPECS = {
 """docs/fusion.md says what each is for; the last has the paper's 1.07 M parameters."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "proface-s-light": {"steps": 8000, "protected_db": 42.5, "first_protected_db": 36.0},
-    "proface-s-obfswr": {"steps": 6000, "protected_db": 38.8, "first_protected_db": 32.0},
+    "proface-s-light": {"steps": 7000, "protected_db": 42.5, "first_protected_db": 36.0},
+    "proface-s-obfswr": {"steps": 4000, "protected_db": 38.8, "first_protected_db": 32.0},
     "proface-s-video": {
-        "steps": 9000,
+        "steps": 8000,
         "protected_db": 32.5,
         "first_protected_db": 28.5,
         "recover_floor": 8.0,

@@ -42,6 +42,8 @@ def test_this_machine_is_ready(findings: list[Finding]) -> None:
     assert " ms a picture" in found["face detector"].detail
     assert found["1080p25"].detail.split(",")[0].rpartition(" ")[2] in probe.LIVE_PRESETS
     assert "free" in found["this folder"].detail
+    assert found["face fusion"].ok and " ms a face of 112 px" in found["face fusion"].detail
+    assert found["proface-s-video"].detail.endswith("hashes right")
 
 
 def test_every_catalogued_model_is_named(findings: list[Finding]) -> None:

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from engines import EngineError, FusionEntry
+from engines import Catalog, EngineError, FusionEntry
 from engines.base import Array
 from engines.catalog import verified_graphs
 from engines.export.parity import TOLERANCES, Engines, Tolerance, compare, made_faces
 from engines.scripted import ScriptedEngine
 from engines.select_runtime import Runtime, open_on
 
+SHIPPED = Catalog.load(Path(__file__).resolve().parents[3] / "configs" / "models.yaml").fusions
 Entries = Mapping[str, FusionEntry]
 
 
@@ -45,6 +47,15 @@ def test_openvino_is_within_its_tolerance(entries: Entries, name: str) -> None:
     assert found.runtime == "openvino"
     assert found.holds(), found
     assert found.protect_float_levels < 0.01 and found.recover_float_levels < 0.05
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_models_are_within_it_too(name: str) -> None:
+    """Trained weights multiply other numbers than random ones. The sizes: a face, and one cell."""
+    entry = SHIPPED[name]
+    reference, candidate = engines(entry, "eager-cpu"), engines(entry, "openvino")
+    found = compare(entry.spec, reference, candidate, cases=((1, 112, 112), *SMALL))
+    assert found.holds(), found
 
 
 def test_the_reference_is_the_reference(entries: Entries) -> None:

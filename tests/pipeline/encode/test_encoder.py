@@ -286,3 +286,48 @@ def test_a_lost_keyframe_is_made_up_for_and_the_next_is_where_the_gate_says(
 def test_packets_know_their_frame(codec: Literal["h264", "h265"], name: str) -> None:
     _, packets = encoded([protected(n) for n in range(12)], codec, name)
     assert [packet.frame for packet in packets] == list(range(12))
+
+
+@codecs
+def test_detail_that_no_later_frame_repeats_keeps_its_bits(
+    codec: Literal["h264", "h265"], name: str
+) -> None:
+    """A fused square: noise in one frame, an even area in the next. At the same size of file."""
+
+    def picture(index: int) -> ProtectedFrame:
+        def change(image: av.VideoFrame) -> None:
+            area = planes_of(image).y[32:64, 32:96]
+            noise = np.random.default_rng(index).normal(0, 9, area.shape)
+            area[...] = np.clip(120 + (noise if index % 10 == 0 else 0), 0, 255)
+
+        return protected(index, change=change)
+
+    def error_and_size(for_recovery: bool, crf: int) -> tuple[float, int]:
+        encoder = Encoder(
+            EncodeSettings(codec=codec, crf=crf, gop=0.4),
+            encoder=name,
+            preset="veryfast",
+            first=picture(0),
+            fps=Fraction(25),
+            live=False,
+            for_recovery=for_recovery,
+        )
+        packets = [packet for n in range(30) for packet in encoder.encode(picture(n))]
+        packets += encoder.finish()
+        decoder = av.CodecContext.create("h264" if codec == "h264" else "hevc", "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        shown = [
+            planes_of(frame).y.astype(int)
+            for data in [*(packet.data for packet in packets), None]
+            for frame in decoder.decode(av.Packet(data) if data else None)
+        ]
+        errors = [
+            np.abs(shown[n] - planes_of(picture(n).image).y)[32:64, 32:96].mean()
+            for n in range(0, 30, 10)
+        ]
+        return float(np.mean(errors)), sum(len(packet.data) for packet in packets)
+
+    plain, plain_bytes = error_and_size(False, 23)
+    kept, kept_bytes = error_and_size(True, 23)
+    assert kept < 0.8 * plain
+    assert kept_bytes < 2 * plain_bytes
