@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import hashlib
 import json
 import math
 import sys
@@ -20,14 +18,15 @@ from engines.fusion import FusionModel
 
 from .build import build_source, fusion_entry, open_fusion_model
 from .errors import KeyRefused, SinkError, UsageError, VaultError
-from .frames import FusedFace, Square, YuvPlanes
+from .frames import FusedFace, Square, U8Array, YuvPlanes
 from .publish.file import file_format
-from .recover.in_band import open_squares
+from .recover.in_band import looks_like_a_face, open_squares
+from .recover.log import log_recovery
 from .recover.video import RecoveredVideo, RecoveryCounts, first_frame_in, put_faces_back
 from .recover_search import search_clip
 from .settings import CameraSettings
 from .source.base import DecodedFrame
-from .vault import audit, passwords
+from .vault import passwords
 from .vault.clip_key import open_with_identity, open_with_password
 from .vault.identity import is_encrypted, load_identity
 from .vault.secret_map import face_key
@@ -191,6 +190,11 @@ def _from_sidecar(job: _Job) -> tuple[Places, dict[int, int]]:
 
 def _searched(job: _Job, model: FusionModel, options: argparse.Namespace) -> Places:
     """Every place near where a face may be is tried, in the frames that were named."""
+    if model.spec.mode == "obfswr":
+        raise VaultError(
+            f"--search cannot work with the model {model.spec.name}: at a wrong place it shows the "
+            "obfuscated face, which looks like one; give a sidecar with its lines"
+        )
     with _progress() as bar:
         task = bar.add_task("searching", total=None)
         results = search_clip(
@@ -225,23 +229,16 @@ def _key_of(job: _Job, position: int, square: Square) -> bytes:
 
 
 def _write_log(job: _Job, action: str) -> None:
-    """Before anything is opened, and waited for: every recovery leaves a mark."""
-    log = audit.audit_path()
-    audit.append(
-        log,
-        {
-            "action": action,
-            "case": job.case,
-            "reason": job.reason,
-            "clip": job.clip.name,
-            "clip_sha256": _sha256(job.clip),
-            "sidecar_sha256": _sha256(job.sidecar),
-            "tracks": sorted(job.tracks) or "all",
-            "from_seconds": job.from_seconds,
-            "to_seconds": None if math.isinf(job.to_seconds) else job.to_seconds,
-            "opened_by": job.opened_by,
-            "user": getpass.getuser(),
-        },
+    log_recovery(
+        action,
+        clip=job.clip,
+        sidecar=job.sidecar,
+        case=job.case,
+        reason=job.reason,
+        tracks=sorted(job.tracks) or "all",
+        from_seconds=job.from_seconds,
+        to_seconds=None if math.isinf(job.to_seconds) else job.to_seconds,
+        opened_by=job.opened_by,
     )
 
 
@@ -267,7 +264,7 @@ def _write(job: _Job, model: FusionModel, faces: Places, numbers: dict[int, int]
                 open_faces,
                 writer,
                 size_px=job.header.size_px,
-                block_px=model.spec.layout.side_multiple_px,
+                is_face=partial(_opened, model),
                 between_seconds=(job.from_seconds, job.to_seconds),
                 stills=job.stills,
                 progress=lambda done: bar.update(task, completed=done.frames),
@@ -279,6 +276,13 @@ def _write(job: _Job, model: FusionModel, faces: Places, numbers: dict[int, int]
     finally:
         source.close()
     return counts
+
+
+def _opened(model: FusionModel, luma: U8Array) -> bool:
+    """Whether a face came out. A wrong key of a model of the mode obfswr cannot be told by that."""
+    if model.spec.mode == "obfswr":
+        return True
+    return looks_like_a_face(luma, model.spec.layout.side_multiple_px)
 
 
 def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
@@ -312,8 +316,3 @@ def _progress() -> Progress:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"))
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

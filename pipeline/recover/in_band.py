@@ -63,7 +63,7 @@ def put_back(planes: YuvPlanes, square: Square, face: YuvPlanes) -> None:
 
 
 def looks_like_a_face(luma: U8Array, block_px: int) -> bool:
-    """Whether a square has opened. In doubt yes, for small ones."""
+    """Whether a square has opened, for models of the mode randwr. In doubt yes, for small ones."""
     is_small = luma.size < SMALL_BLOCKS * block_px**2
     least = LEAST_LIKENESS_SMALL if is_small else LEAST_LIKENESS
     return likeness(luma, block_px) >= least

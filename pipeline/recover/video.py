@@ -22,7 +22,7 @@ from av.video.frame import PictureType
 from ..errors import SinkError, SourceError, VaultError
 from ..frames import FusedFace, ShapeError, Square, U8Array, YuvPlanes, planes_of
 from ..streams import first_frame_of
-from .in_band import looks_like_a_face, put_back
+from .in_band import put_back
 
 CRF = 14  # a recovered face should not be lost again
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -49,13 +49,14 @@ def put_faces_back(
     writer: RecoveredVideo,
     *,
     size_px: tuple[int, int],
-    block_px: int,
+    is_face: Callable[[U8Array], bool],
     between_seconds: tuple[float, float] = (0.0, float("inf")),
     stills: Path | None = None,
     progress: Callable[[RecoveryCounts], None] = lambda _counts: None,
 ) -> RecoveryCounts:
     """Write every frame; in those that `faces` names, by position, with the faces that open.
 
+    `is_face` tells by its luma whether a square has opened; what has not keeps its protection.
     `between_seconds`: on the clip's own clock, both ends included; outside nothing is opened.
     Raises VaultError where the clip has another size than when it was protected, EngineError.
     """
@@ -77,7 +78,7 @@ def put_faces_back(
         # all of them first: a face put back must not be read as a part of another square
         opened = open_faces(planes, position, [face.square for face in here]) if here else []
         for face, original in zip(here, opened, strict=True):
-            if not looks_like_a_face(original.y, block_px):
+            if not is_face(original.y):
                 counts.not_opened += 1
                 continue
             put_back(planes, face.square, original)

@@ -46,8 +46,8 @@ def psnr_db(one: YuvPlanes, other: YuvPlanes) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "crf", "least_db"),
-    # luma, lowest of the clip's six faces; measured: 0: 35, 18: 31, 23: 28 (H.264); 23: 26 (H.265)
-    [("h264", 0, 32), ("h264", 18, 27), ("h264", 23, 23), ("h265", 23, 21)],
+    # luma, the lowest of the clip's six faces; when written it was 36.6, 35.1, 32.7 and 31.9
+    [("h264", 0, 33), ("h264", 18, 31), ("h264", 23, 28), ("h265", 23, 27)],
 )
 def test_there_and_back_through_a_codec(
     codec: str, crf: int, least_db: float, two_faces: Clip, tmp_path: Path
