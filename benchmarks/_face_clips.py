@@ -124,14 +124,15 @@ def _background(number: int, rng: np.random.Generator) -> Callable[[int], U8]:
             return np.array(pictures[abs((index + last) % (2 * last) - last) if last else 0])
 
         return to_and_fro
-    texture = np.full((HEIGHT_PX, WIDTH_PX, 3), 110.0)
+    texture = np.full((HEIGHT_PX, WIDTH_PX, 3), 110, np.float32)
     for cells in (6, 24, 96):
         coarse = rng.normal(0, 18, (cells, cells, 3)).astype(np.float32)
         texture += cv2.resize(coarse, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_CUBIC)
 
     def noisy(index: int) -> U8:
-        noise = np.random.default_rng([number, index]).normal(0, 2, texture.shape)
-        return np.clip(texture + noise, 0, 255).astype(np.uint8)
+        noise = np.random.default_rng([number, index])
+        grain = 2 * noise.standard_normal(texture.shape, np.float32)
+        return np.asarray(np.clip(texture + grain, 0, 255), np.uint8)
 
     return noisy
 
