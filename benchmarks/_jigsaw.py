@@ -121,6 +121,15 @@ class FacePrior:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Other people's faces to learn on, protected by the attacker's own hand. (N, C, h, w) each."""
+
+    original: F32 = field(repr=False)
+    public: F32 = field(repr=False)  # protected, as it is sent
+    pieces: F32 = field(repr=False)  # recovered, not unscrambled
+
+
+@dataclass(frozen=True, slots=True)
 class Solver:
     """An attack prepared for one obfuscator."""
 
@@ -130,22 +139,16 @@ class Solver:
     stages: Sequence[Ridge] = ()  # from guess, placed pieces and histograms
 
     @classmethod
-    def prepare(
-        cls, prior: FacePrior, folds: Sequence[tuple[F32, F32]], *, difference: bool
-    ) -> Solver:
-        """From bands of other people's faces and of what is public of them, (N, C, h, w) both.
-
-        The first fold teaches the guess, each other one a correction.
-        """
-        (originals, public), *others = folds
-        first = Ridge.fit(public.reshape(len(public), -1), prior.encode(originals))
+    def prepare(cls, prior: FacePrior, folds: Sequence[Fold], *, difference: bool) -> Solver:
+        """The first fold teaches the guess, each other one a correction."""
+        first, *others = folds
+        guess = Ridge.fit(first.public.reshape(len(first.public), -1), prior.encode(first.original))
         stages: list[Ridge] = []
-        for originals, public in others:
-            solver = cls(prior, difference, first, tuple(stages))
-            hidden = originals - public if difference else originals
-            features = solver._features(public, sorted_magnitudes(hidden))
-            stages.append(Ridge.fit(features, prior.encode(originals)))
-        return cls(prior, difference, first, tuple(stages))
+        for fold in others:
+            solver = cls(prior, difference, guess, tuple(stages))
+            features = solver._features(fold.public, sorted_magnitudes(fold.pieces))
+            stages.append(Ridge.fit(features, prior.encode(fold.original)))
+        return cls(prior, difference, guess, tuple(stages))
 
     def guess(self, public: F32) -> F32:
         """The best linear guess from (N, C, h, w) public bands alone: no pieces."""

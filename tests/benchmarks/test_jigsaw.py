@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from benchmarks._jigsaw import FacePrior, Ridge, Solver, place, quantiles, sorted_magnitudes
+from benchmarks._jigsaw import FacePrior, Fold, Ridge, Solver, place, quantiles, sorted_magnitudes
 from engines.bands import F32
 
 
@@ -58,7 +58,8 @@ def test_pieces_help_where_the_public_picture_says_little() -> None:
         return strength * sign * shape + noise, sign * shape + noise
 
     prior = FacePrior.fit(made(60)[0])
-    solver = Solver.prepare(prior, [made(150), made(150)], difference=False)
+    folds = [Fold(truth, public, truth) for truth, public in (made(150), made(150))]
+    solver = Solver.prepare(prior, folds, difference=False)
     truth, public = made(30)
     scrambled = rng.permuted(truth.reshape(30, 2, 64), axis=2).reshape(truth.shape)
     scrambled *= rng.choice([-1, 1], truth.shape)
