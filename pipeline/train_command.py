@@ -150,9 +150,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "proface-s-obfswr": {"steps": 4000, "protected_db": 38.8, "first_protected_db": 32.0},
     "proface-s-video": {
         "steps": 8000,
-        "protected_db": 31.7,
-        "first_protected_db": 29.5,
-        "protected_chroma_db": 34.0,
+        "protected_db": 32.5,
+        "first_protected_db": 28.5,
         "recover_floor": 8.0,
         "noise": 8.0,
         "codec_share": 0.6,

@@ -20,15 +20,7 @@ from . import checkpoint as checkpoints
 from .channel import Codec, add_noise, through_codec, to_8_bits
 from .checkpoint import Checkpoint
 from .data import FaceSet, TrainingBatch, draw_batch
-from .losses import (
-    band_weights,
-    excess,
-    log_error,
-    psnr,
-    squared_error,
-    squared_levels,
-    wrong_key_hinge,
-)
+from .losses import band_weights, excess, log_error, psnr, squared_error, wrong_key_hinge
 from .obfuscators import Obfuscator
 
 WARM_UP_STEPS = 50
@@ -51,7 +43,6 @@ class TrainSettings:
     wrong_weight: float = 1.0
     protect_chroma_weight: float = 3.0  # see losses.band_weights: payload likes to hide in colour
     recover_chroma_weight: float = 1.0
-    protected_chroma_db: float | None = None  # colour is held at this and luma at protected_db
     noise: float = 0.0  # largest sigma of Gaussian noise, in levels of 255
     codec_share: float = 0.0  # of the steps that go through a real encoder instead
 
@@ -201,22 +192,11 @@ class Training:
             psnr(errors["wrong"]) if "wrong" in errors else None,
         )
 
-    def _protection(self, hidden: Tensor, obfuscated: Tensor, error: Tensor) -> Tensor:
-        """How far what is shown lies above what is allowed: together, or luma and colour apart."""
-        colour_db = self.settings.protected_chroma_db
-        if colour_db is None or self.spec.layout.planes == "rgb":
-            return excess(error, self._allowed_error())
-        luma = 4**self.spec.layout.levels
-        squares = ((hidden - obfuscated) * 255).square()
-        return excess(squares[:, :luma].mean((1, 2, 3)), self._allowed_error()) + 0.5 * excess(
-            squares[:, luma:].mean((1, 2, 3)), squared_levels(colour_db)
-        )
-
     def _allowed_error(self) -> float:
         """Generous at first: from a strict start a network learns to hide nothing at all."""
         first, last = self.settings.first_protected_db, self.settings.protected_db
         left = max(0.0, 1 - self.step / (0.3 * self.settings.steps))
-        return squared_levels(last + (first - last) * left)
+        return float(255**2 / 10 ** ((last + (first - last) * left) / 10))
 
     def _rate_share(self) -> float:
         done = self.step / self.settings.steps
@@ -246,7 +226,7 @@ class Training:
             "protected": squared_error(hidden, obfuscated, self._shown),
             "recovered": squared_error(recovered, original, self._wanted),
         }
-        loss = settings.protect_weight * self._protection(hidden, obfuscated, errors["protected"])
+        loss = settings.protect_weight * excess(errors["protected"], self._allowed_error())
         loss = loss + log_error(errors["recovered"], settings.recover_floor)
         for wrong in wrong_faces:
             if spec.mode == "obfswr":

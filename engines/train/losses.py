@@ -54,11 +54,6 @@ def excess(error: Tensor, allowed: float) -> Tensor:
     return torch.relu(torch.log(error.clamp_min(1e-3) / allowed)).mean()
 
 
-def squared_levels(psnr_db: float) -> float:
-    """The squared error, in levels of 255, that has this PSNR."""
-    return float(255**2 / 10 ** (psnr_db / 10))
-
-
 def psnr(error: Tensor) -> float:
     """Mean over pictures of the PSNR in dB, from squared errors in levels of 255."""
     return float((10 * torch.log10(255**2 / error.detach().clamp_min(1e-3))).mean())

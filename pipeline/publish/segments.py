@@ -43,6 +43,7 @@ class SegmentWriter:
         self._muxer: Muxer | None = None
         self._path: Path | None = None
         self._started_seconds = 0.0
+        self._next_frame = -1
         try:
             settings.dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -52,12 +53,14 @@ class SegmentWriter:
         """See Writer."""
         seconds = float(packet.pts * packet.time_base)
         at_cut = packet.kind == "video" and packet.is_keyframe
-        if self._muxer is None or (
-            at_cut and seconds - self._started_seconds >= self._settings.segment - 1e-3
-        ):
+        is_full = seconds - self._started_seconds >= self._settings.segment - 1e-3
+        # Where frames were dropped, counting them would go wrong from here on.
+        if self._muxer is None or (at_cut and (is_full or packet.frame > self._next_frame >= 0)):
             self._next_segment(seconds, packet.frame)
         assert self._muxer is not None
         self._muxer.write(packet)
+        if packet.kind == "video":
+            self._next_frame = packet.frame + 1 if packet.frame >= 0 else -1
 
     def close(self) -> None:
         """See Writer."""

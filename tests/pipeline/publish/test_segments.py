@@ -14,7 +14,7 @@ from pipeline.errors import SinkError
 from pipeline.frames import EncodedPacket
 from pipeline.publish.segments import SegmentWriter
 from pipeline.settings import RecordSettings
-from pipeline.streams import StreamTemplates
+from pipeline.streams import StreamTemplates, first_frame_note, first_frame_of
 
 Made = tuple[StreamTemplates, list[EncodedPacket]]
 ROOT = Path(__file__).resolve().parents[3]
@@ -225,3 +225,42 @@ def test_a_killed_recording_can_be_played(tmp_path: Path) -> None:
     frames = decoded(path)
     assert len(frames) >= 140 - 25
     assert frames[0][1]
+
+
+def first_frame(path: Path) -> int | None:
+    with av.open(str(path)) as container:
+        return first_frame_of(container.metadata.get("comment", ""))
+
+
+def test_each_segment_says_with_which_frame_it_begins(stream: Made, tmp_path: Path) -> None:
+    wall = Wall()
+    write_all(writer(tmp_path, stream, wall), stream, wall)
+    assert [first_frame(path) for path in files(tmp_path)] == [0, 50, 100, 150, 200]
+
+
+def test_where_frames_were_dropped_a_new_segment_begins(stream: Made, tmp_path: Path) -> None:
+    """Else who counts frames in the file would be wrong behind the gap."""
+    wall = Wall()
+    templates, packets = stream
+    kept = [packet for packet in packets if not 60 <= packet.frame < 75]  # to the next keyframe
+    write_all(writer(tmp_path, (templates, kept), wall, segment=60), (templates, kept), wall)
+    assert [first_frame(path) for path in files(tmp_path)] == [0, 75]
+    assert [len(decoded(path)) for path in files(tmp_path)] == [60, 175]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "bauta first-frame ",
+        "bauta first-frame -1",
+        "bauta first-frame 1x",
+        "bauta first-frame 1\n",
+        "my bauta first-frame 1",
+        "bauta first-frame " + "9" * 40,
+        "bauta first-frame ٣",
+    ],
+)
+def test_other_comments_say_nothing(comment: str) -> None:
+    assert first_frame_of(comment) is None
+    assert first_frame_of(first_frame_note(12)) == 12
