@@ -135,24 +135,30 @@ class Solver:
 
     prior: FacePrior
     difference: bool  # the pieces are of the face less what is public, not of the face
-    first: Ridge  # from the protected picture
+    alone: Ridge  # from the protected picture, learned on all folds: what needs no pieces
+    first: Ridge  # the same, learned on the first fold: what the stages correct
     stages: Sequence[Ridge] = ()  # from guess, placed pieces and histograms
 
     @classmethod
     def prepare(cls, prior: FacePrior, folds: Sequence[Fold], *, difference: bool) -> Solver:
         """The first fold teaches the guess, each other one a correction."""
-        first, *others = folds
-        guess = Ridge.fit(first.public.reshape(len(first.public), -1), prior.encode(first.original))
+        public = [fold.public.reshape(len(fold.public), -1) for fold in folds]
+        codes = [prior.encode(fold.original) for fold in folds]
+        alone = Ridge.fit(np.concatenate(public), np.concatenate(codes))
+        first = Ridge.fit(public[0], codes[0])
         stages: list[Ridge] = []
-        for fold in others:
-            solver = cls(prior, difference, guess, tuple(stages))
+        for fold, code in zip(folds[1:], codes[1:], strict=True):
+            solver = cls(prior, difference, alone, first, tuple(stages))
             features = solver._features(fold.public, sorted_magnitudes(fold.pieces))
-            stages.append(Ridge.fit(features, prior.encode(fold.original)))
-        return cls(prior, difference, guess, tuple(stages))
+            stages.append(Ridge.fit(features, code))
+        return cls(prior, difference, alone, first, tuple(stages))
 
     def guess(self, public: F32) -> F32:
-        """The best linear guess from (N, C, h, w) public bands alone: no pieces."""
-        coded = self.first.predict(public.reshape(len(public), -1))
+        """The best linear guess from (N, C, h, w) public bands alone.
+
+        It has learned on as many faces as what it is compared with.
+        """
+        coded = self.alone.predict(public.reshape(len(public), -1))
         return self.prior.decode(coded, public.shape[1:])
 
     def solve(self, public: F32, pieces: F32) -> tuple[F32, F32]:

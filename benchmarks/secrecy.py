@@ -40,7 +40,7 @@ SLOW = ("dlib",)
 SHEET_FACES = 8
 WORST_SHOWN = 24
 ANYBODY = "another person"
-ATTACK_FACES = {"prior": 2000, "guess": 2500, "correction": 2500}  # of people not attacked
+ATTACK_FACES = {"prior": 2000, "guess": 2000, "correction": 2000}  # of people not attacked
 CORRECTIONS = 1  # a second one gained nothing
 ATTACK_KINDS = ("pixelate", "blur", "own-pixelate")
 
