@@ -59,7 +59,7 @@ class DlibRecognizer:
     def __init__(self) -> None:
         """Raises EngineError where the packages are missing."""
         try:
-            import dlib  # type: ignore[import-untyped]
+            import dlib
         except ImportError:
             raise EngineError("dlib is not installed; run: pip install dlib-bin") from None
         path = _package_file("face_recognition_models", "dlib_face_recognition_resnet_model_v1.dat")

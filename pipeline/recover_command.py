@@ -306,8 +306,8 @@ def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
         )
     if counts.not_opened:
         print(
-            f"bauta: {counts.not_opened} faces did not open: the clip was coded anew, cut "
-            "(--first-frame N), or is another one",
+            f"bauta: {counts.not_opened} squares did not open: they were coded too strongly or "
+            "anew, or the clip was cut (--first-frame N) or is another one",
             file=sys.stderr,
         )
 
