@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -27,6 +25,7 @@ from .errors import SourceError, UsageError
 from .publish.sink import Sink
 from .review.live_mp4 import LiveMp4
 from .review.server import PageServer
+from .runtime.signals import stop_signals
 from .session import CameraSession
 from .settings import CameraSettings, DetectorSettings, EncodeSettings
 from .source.scene import Scene
@@ -46,7 +45,8 @@ def run_demo(*, port: int, open_browser: bool, seconds: float | None, snapshot: 
     latest, live = LatestFrame(), LiveMp4()
     console = Console(highlight=False)
     with ExitStack() as stack:
-        stop = stack.enter_context(_signals())
+        stop = threading.Event()
+        stack.enter_context(stop_signals(stop.set))
         # bound before the slow parts: a taken port is said at once
         session: CameraSession | None = None
         page = PageServer(
@@ -123,19 +123,6 @@ def _check_snapshot(path: Path) -> None:
         raise UsageError(f"--snapshot: {path.parent} is no folder")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(f"--snapshot: {path} cannot be written; name another file")
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """Set by SIGINT and SIGTERM while inside."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _introduce(console: Console, camera_url: str, page_url: str, snapshot: Path) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,6 +17,7 @@ from .errors import SinkError, UsageError
 from .publish.file import file_format
 from .publish.push import is_network
 from .runtime.credentials import without_credentials
+from .runtime.signals import stop_signals
 from .session import CameraSession
 from .settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD
 from .source.av_input import is_live
@@ -54,7 +51,8 @@ def protect(options: argparse.Namespace) -> int:
             camera, detector=settings.detector, service=service, retry=False, in_band=in_band
         )
         started = time.monotonic()
-        with _stop_on_signal(session) as interrupted:
+        # what was done so far becomes a playable file
+        with stop_signals(session.request_stop) as interrupted:
             session.start()
             _show_progress(session)
         seconds = time.monotonic() - started
@@ -130,23 +128,6 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
             }
         ],
     }
-
-
-@contextmanager
-def _stop_on_signal(session: CameraSession) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM end the session tidily: what was done so far is a playable file."""
-    seen: list[int] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        seen.append(number)
-        session.request_stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show_progress(session: CameraSession) -> None:

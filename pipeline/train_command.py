@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +21,10 @@ from .encode.round_trip import code
 from .errors import BautaError, UsageError
 from .frames import YuvPlanes
 from .protect.obfuscate import obfuscate
+from .runtime.signals import stop_signals
 
 if TYPE_CHECKING:
+    from engines.train.loop import TrainSettings
     from engines.train.obfuscators import Obfuscator, Picture
 
 SAVE_EVERY_STEPS = 200
@@ -44,7 +43,7 @@ def train(options: argparse.Namespace) -> int:
         from engines.train.loop import StepReport, Training
     except ImportError as error:
         raise UsageError(f"training needs PyTorch: pip install 'bauta[train]' ({error})") from None
-    recipe = recipe_of(options)
+    spec, settings = recipe_of(options)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device; leave it out to use the CPU")
     if options.threads:
@@ -52,8 +51,8 @@ def train(options: argparse.Namespace) -> int:
     try:
         faces = load_faces(options.data, held_out=False)
         training = Training(
-            recipe.spec,
-            recipe.settings,
+            spec,
+            settings,
             faces,
             obfuscators(),
             codec=codec_batch,
@@ -67,13 +66,13 @@ def train(options: argparse.Namespace) -> int:
         console = Console(stderr=True)
         parameters = sum(p.numel() for p in training.net.parameters())
         console.print(
-            f"{recipe.spec.name}: {parameters:,} parameters, "
+            f"{spec.name}: {parameters:,} parameters, "
             f"{len(faces):,} faces of {len(set(faces.identities)):,} people, from step "
-            f"{training.step} of {recipe.settings.steps}, on {options.device}",
+            f"{training.step} of {settings.steps}, on {options.device}",
             highlight=False,
         )
-        with _progress(console) as bar, _stop_on_signal() as stopped:
-            task = bar.add_task("training", total=recipe.settings.steps, completed=training.step)
+        with _progress(console) as bar, stop_signals(_say_when) as stopped:
+            task = bar.add_task("training", total=settings.steps, completed=training.step)
             shown = {"text": ""}
 
             def watch(report: StepReport) -> None:
@@ -84,45 +83,38 @@ def train(options: argparse.Namespace) -> int:
                 )
                 bar.update(task, completed=report.step, description=shown["text"])
 
-            while training.step < recipe.settings.steps and not stopped:
+            while training.step < settings.steps and not stopped:
                 training.run(training.step + SAVE_EVERY_STEPS, watch)
                 training.save(path)
-                draw_curve(training.history, options.out / "curve.png", recipe.spec.name)
+                draw_curve(training.history, options.out / "curve.png", spec.name)
                 if not console.is_terminal:
                     console.print(f"step {training.step}: {shown['text']}", highlight=False)
         shipped = export(checkpoints.load_model(path)[1], options.out / "model")
     except EngineError as error:
         raise BautaError(str(error)) from error
-    print(f"{path}: step {training.step} of {recipe.settings.steps}")
+    print(f"{path}: step {training.step} of {settings.steps}")
     for part, digest in shipped.items():
         print(f"{options.out / 'model' / part}.onnx: sha256 {digest}")
-    return 0 if training.step >= recipe.settings.steps else 1
+    return 0 if training.step >= settings.steps else 1
 
 
-class Recipe:
-    """A model's dimensions and the settings that train it."""
+def recipe_of(options: argparse.Namespace) -> tuple[FusionSpec, TrainSettings]:
+    """A model's dimensions and the settings that train it. Raises UsageError."""
+    from engines.train.loop import TrainSettings
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        from engines.train.loop import TrainSettings
-
-        if options.recipe not in SPECS:
-            raise UsageError(f"unknown net {options.recipe!r}; known: {', '.join(SPECS)}")
-        self.spec = SPECS[options.recipe]
-        given = {
-            key: getattr(options, key)
-            for key in ("steps", "batch", "seed", "rate")
-            if getattr(options, key) is not None
-        }
-        self.settings = replace(TrainSettings(steps=1), **SETTINGS[options.recipe])
-        self.settings = replace(self.settings, **given)
-
-
-def recipe_of(options: argparse.Namespace) -> Recipe:
-    """Raises UsageError for an impossible value."""
-    for key in ("steps", "batch"):
-        if (value := getattr(options, key)) is not None and value < 1:
-            raise UsageError(f"--{key} must be at least 1, got {value}")
-    return Recipe(options)
+    if options.recipe not in SPECS:
+        raise UsageError(f"unknown net {options.recipe!r}; known: {', '.join(SPECS)}")
+    if options.device != "cpu" and not re.fullmatch(r"cuda(:\d+)?", options.device):
+        raise UsageError(f"--device must be cpu or cuda, got {options.device!r}")
+    for key in ("steps", "batch", "rate"):
+        if (value := getattr(options, key)) is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{key} must be above 0, got {value}")
+    given = {
+        key: getattr(options, key)
+        for key in ("steps", "batch", "seed", "rate")
+        if getattr(options, key) is not None
+    }
+    return SPECS[options.recipe], TrainSettings(**{**SETTINGS[options.recipe], **given})
 
 
 _VIDEO = BandLayout("yuv420", 2)
@@ -217,6 +209,10 @@ def _smoothed(picture: YuvPlanes) -> YuvPlanes:
     return YuvPlanes(y, u, v)
 
 
+def _say_when() -> None:
+    print("stopping after this round; the checkpoint will be whole", file=sys.stderr)
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         BarColumn(),
@@ -227,20 +223,3 @@ def _progress(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """After SIGINT or SIGTERM the steps under way are finished and saved."""
-    seen: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        seen.append(number)
-        print("stopping after this round; the checkpoint will be whole", file=sys.stderr)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

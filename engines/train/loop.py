@@ -104,9 +104,7 @@ class Training:
             if replace(saved.spec, name=self.spec.name, mode=self.spec.mode) != self.spec:
                 raise EngineError("the checkpoint has other dimensions; start from nothing")
             self.net.load_state_dict(saved.mean_weights)
-            self._mean = {
-                name: t.to(self._device).clone() for name, t in saved.mean_weights.items()
-            }
+            self._mean = self._copies(saved.mean_weights)
             return
         mine = asdict(self.settings)
         differing = [key for key, value in saved.settings.items() if mine.get(key) != value]
