@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 U8Array = NDArray[np.uint8]
+I16Array = NDArray[np.int16]
 
 PLANE_FORMATS = ("yuv420p", "yuvj420p")
 """Pixel formats the live path works on: three planes, 8 bit, chroma at half size."""
@@ -187,6 +188,40 @@ class FusedFace:
     square: Square
 
 
+MOTION_CELLS = 9  # a side; benchmarks/flow.py, table "grid"
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Where the pixels of a square of this frame were in the keyframe; `motion.py` reads it.
+
+    Lay the two squares over each other, stretched: `grid` says how far each cell is then off.
+    """
+
+    key_number: int  # of the keyframe, as `FrameMoment.number` counts
+    key_xys_px: tuple[int, int, int]  # left, top, side there, even; may hang out of the frame
+    xys_px: tuple[int, int, int]  # the same here
+    grid: I16Array = field(repr=False)  # (G, G, 2) x and y at cells' centres, 1/8 px of the key
+
+    def __post_init__(self) -> None:
+        if self.grid.shape != (MOTION_CELLS, MOTION_CELLS, 2) or self.grid.dtype != np.int16:
+            raise ShapeError(
+                f"a motion's grid must be ({MOTION_CELLS}, {MOTION_CELLS}, 2) int16, got "
+                f"{self.grid.shape} {self.grid.dtype}"
+            )
+        for square in (self.key_xys_px, self.xys_px):
+            if any(value % 2 for value in square) or square[2] < 2:
+                raise ShapeError(f"a motion's squares must be even, got {square}")
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedFace:
+    """A face that shows its keyframe's protection, moved along."""
+
+    track_id: int
+    motion: Motion
+
+
 @dataclass(frozen=True, slots=True)
 class FrameMoment:
     """What is known of a frame beside its pixels when its faces are hidden."""
@@ -195,6 +230,7 @@ class FrameMoment:
     pts_seconds: float  # output clock
     is_idr: bool  # the encoder will make an IDR frame of it
     zones: tuple[U8Array, ...] = field(default=(), repr=False)  # (H, W) masks: fixed content
+    follows_cut: bool = False  # another scene than in the frame before
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +244,7 @@ class FacePatch:
     alpha: U8Array = field(repr=False)  # (h, w) luma weight of the new content, 255 = all of it
     face_xyxy_px: FloatArray = field(repr=False)  # (4,) the box that this patch promises to cover
     is_fused: bool = False  # a whole square out of a fusion engine: nothing may be mixed into it
+    motion: Motion | None = None  # the content is that of a keyframe, moved by this
 
     def __post_init__(self) -> None:
         if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:

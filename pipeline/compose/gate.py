@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import ProtectionError
 from ..frames import (
+    CarriedFace,
     FaceBox,
     FacePatch,
     FrameMoment,
@@ -55,6 +56,7 @@ class ProtectedFrame:
     number: int = 0  # counts what left the gate, from 0
     is_idr: bool = False  # the encoder must make an IDR frame of it
     fused: tuple[FusedFace, ...] = ()  # faces that are in here to be recovered
+    carried: tuple[CarriedFace, ...] = ()  # faces that show an earlier frame's protection, moved
 
     _owner: ClassVar[object] = _SEAL
 
@@ -105,9 +107,19 @@ class Gate:
         self._quiet = RateLimitedLog(_log)
         self.redactions: Counter[str] = Counter()
 
-    def protect(self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones) -> ProtectedFrame:
-        """The frame with every face hidden, or the curtain. Never raises, never passes it clear."""
-        moment = self._moment(frame, zones)
+    def protect(
+        self,
+        frame: RawFrame,
+        faces: Sequence[FaceBox],
+        zones: Zones,
+        *,
+        follows_cut: bool = False,
+    ) -> ProtectedFrame:
+        """The frame with every face hidden, or the curtain. Never raises, never passes it clear.
+
+        `follows_cut`: it shows another scene than the frame before.
+        """
+        moment = self._moment(frame, zones, follows_cut=follows_cut)
         try:
             if self._everything:
                 frame.image.make_writable()
@@ -131,18 +143,19 @@ class Gate:
         image.color_range, image.colorspace = source.color_range, source.colorspace
         return _sealed(frame, image, moment, 0, redacted=reason)
 
-    def _moment(self, frame: RawFrame, zones: Zones) -> FrameMoment:
+    def _moment(self, frame: RawFrame, zones: Zones, *, follows_cut: bool = False) -> FrameMoment:
         """Called once for each frame that leaves: it counts them."""
         number, self._next_number = self._next_number, self._next_number + 1
         is_idr = self._idr is not None and self._idr.due(frame.pts_seconds)
         masks = tuple(mask for mask in (zones.always, zones.never) if mask is not None)
-        return FrameMoment(number, frame.pts_seconds, is_idr, masks)
+        return FrameMoment(number, frame.pts_seconds, is_idr, masks, follows_cut)
 
     def _hide(
         self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones, moment: FrameMoment
     ) -> ProtectedFrame:
         image = frame.image
         fused: tuple[FusedFace, ...] = ()
+        carried: tuple[CarriedFace, ...] = ()
         if faces or zones.always is not None:
             patches = self._patches(planes_of(image), faces, moment)
             # Decoded frames share their buffers with the decoder's references: without this call
@@ -158,7 +171,12 @@ class Gate:
                 for patch in patches
                 if patch.is_fused
             )
-        return _sealed(frame, image, moment, len(faces), fused=fused)
+            carried = tuple(
+                CarriedFace(patch.track_id, patch.motion)
+                for patch in patches
+                if patch.motion is not None
+            )
+        return _sealed(frame, image, moment, len(faces), fused=fused, carried=carried)
 
     def _patches(
         self, planes: YuvPlanes, faces: Sequence[FaceBox], moment: FrameMoment
@@ -184,6 +202,7 @@ def _sealed(
     *,
     redacted: str | None = None,
     fused: tuple[FusedFace, ...] = (),
+    carried: tuple[CarriedFace, ...] = (),
 ) -> ProtectedFrame:
     return ProtectedFrame(
         image,
@@ -196,6 +215,7 @@ def _sealed(
         number=moment.number,
         is_idr=moment.is_idr,
         fused=fused,
+        carried=carried,
     )
 
 

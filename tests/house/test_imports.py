@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PIPELINE, ENGINES = ROOT / "pipeline", ROOT / "engines"
 STAGES = ("source", "detect", "track", "protect", "compose", "encode", "publish")
 
-SHARED = {"frames", "settings", "errors", "runtime", "streams"}
+SHARED = {"frames", "motion", "settings", "errors", "runtime", "streams"}
 """What any stage may import."""
 
 EXCEPTIONS = {
