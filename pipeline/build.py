@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from .frames import U8Array
 from .fusion_worker import FusionWorker
 from .in_band import KeyedFuser, ModelName, Sidecars, sidecar_paths
 from .protect.choose import make_patches
-from .protect.fuse import FaceFusion
+from .protect.fuse import FaceFuser, FaceFusion
+from .protect.keyed import KeyedProtection
+from .protect.propagate import Propagation
 from .protect.region import polygon_mask
 from .publish.file import FileWriter, file_format
 from .publish.hls import HlsWriter
@@ -29,8 +32,9 @@ from .publish.segments import SegmentWriter
 from .publish.sink import Sink
 from .resources import config_path
 from .runtime.credentials import without_credentials
-from .settings import CameraSettings, DetectorSettings, ZoneSettings
+from .settings import CameraSettings, DetectorSettings, ProtectSettings, ZoneSettings
 from .source.av_input import AvSource
+from .track.keyframe import KeyframePolicy
 from .vault.clip_key import new_clip_key
 from .vault.identity import load_recipient
 
@@ -69,13 +73,13 @@ def build_source(camera: CameraSettings) -> AvSource:
     return AvSource(camera)
 
 
-def build_gate(camera: CameraSettings, fusion: FaceFusion | None = None) -> Gate:
+def build_gate(camera: CameraSettings, overlay: KeyedProtection | None = None) -> Gate:
     """The camera's only way out."""
     return Gate(
         camera.id,
         partial(make_patches, settings=camera.protect),
         everything=camera.privacy == "everything",
-        overlay=fusion,
+        overlay=overlay,
         gop_seconds=camera.encode.gop,
     )
 
@@ -107,11 +111,28 @@ def shared_fusion(name: str, *, threads: int = 0) -> FusionWorker:
         return worker
 
 
+def build_keyed(
+    camera: str,
+    protect: ProtectSettings,
+    fuser: FaceFuser,
+    *,
+    live: bool,
+    clock: Callable[[], float] = time.monotonic,
+) -> KeyedProtection:
+    """What a keyed protector lays over the plain patches. `clock`: bounds what it takes live."""
+    policy = KeyframePolicy(protect.keyframe_every)
+    return KeyedProtection(
+        policy,
+        FaceFusion(camera, protect, fuser, policy, live=live, clock=clock),
+        Propagation(camera, protect.keyframe_every, live=live, clock=clock),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class InBand:
     """What a session with the protector proface-s has in addition."""
 
-    fusion: FaceFusion
+    overlay: KeyedProtection
     sidecars: Sidecars | None  # None: nobody could use them
 
 
@@ -141,7 +162,7 @@ def build_in_band(
             "the planes yuv420, such as proface-s-video"
         )
     clip_key = new_clip_key([load_recipient(path) for path in protect.recipients], password)
-    fusion = FaceFusion(camera.id, protect, KeyedFuser(worker, clip_key, live=live), live=live)
+    overlay = build_keyed(camera.id, protect, KeyedFuser(worker, clip_key, live=live), live=live)
     paths = sidecar_paths(camera) if sidecars is None else list(sidecars)
     if not clip_key.can_be_had_again:
         _log.warning(
@@ -157,9 +178,9 @@ def build_in_band(
             camera.id,
         )
     if not paths:
-        return InBand(fusion, None)
+        return InBand(overlay, None)
     model = ModelName(entry.name, entry.recover_sha256)
-    return InBand(fusion, Sidecars(camera.id, paths, model, clip_key, live=live))
+    return InBand(overlay, Sidecars(camera.id, paths, model, clip_key, live=live))
 
 
 def build_zones(zones: ZoneSettings, frame_px: tuple[int, int]) -> Zones:

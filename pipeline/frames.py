@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -212,6 +212,21 @@ class Motion:
         for square in (self.key_xys_px, self.xys_px):
             if any(value % 2 for value in square) or square[2] < 2:
                 raise ShapeError(f"a motion's squares must be even, got {square}")
+
+
+Doubt = Literal[
+    "forward-backward",
+    "residual",
+    "scale or rotation",
+    "occlusion",
+    "box jump",
+    "uncovered",
+    "scene cut",
+    "gap",
+    "too old",
+    "flow failed",
+]
+"""Why a keyframe's protection is not carried on; `protect/propagate.py` has the rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,15 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .frames import MOTION_CELLS, FloatArray, I16Array, Motion, U8Array, YuvPlanes, part_of
+
+T = TypeVar("T", np.uint8, np.float32)
 
 STEPS_PER_PX = 8  # of the grid
 MOST_PX = 4_000  # farther off is an error, not a motion
@@ -53,19 +57,19 @@ def move(
         return None
     part = (slice(top - y, bottom - y), slice(left - x, right - x))
     places = key_positions_px(motion, xy_px)[part]
-    moved_weight = _fetch(weight, places, cv2.BORDER_CONSTANT)
+    moved_weight = fetch(weight, places, cv2.BORDER_CONSTANT)
     inner = _even_box(moved_weight)
     if inner is None:
         return None
     # a chroma sample lies in the middle of four luma pixels
     half = (places.shape[1] // 2, places.shape[0] // 2)
-    chroma_places = cv2.resize(places, half, interpolation=cv2.INTER_AREA)
+    chroma_places = np.asarray(cv2.resize(places, half, interpolation=cv2.INTER_AREA), np.float32)
     chroma_places *= np.float32(0.5)
     chroma_places -= np.float32(0.25)
     planes = YuvPlanes(
-        _fetch(source.y, places, cv2.BORDER_REPLICATE),
-        _fetch(source.u, chroma_places, cv2.BORDER_REPLICATE),
-        _fetch(source.v, chroma_places, cv2.BORDER_REPLICATE),
+        fetch(source.y, places, cv2.BORDER_REPLICATE),
+        fetch(source.u, chroma_places, cv2.BORDER_REPLICATE),
+        fetch(source.v, chroma_places, cv2.BORDER_REPLICATE),
     )
     dx, dy, width, height = inner
     return Moved(
@@ -80,7 +84,7 @@ def key_positions_px(motion: Motion, origin_px: tuple[int, int] = (0, 0)) -> Flo
     """(side, side, 2) the place in the keyframe, x and y, that each luma pixel is fetched from."""
     side, key_side = motion.xys_px[2], motion.key_xys_px[2]
     off = motion.grid.astype(np.float32) / STEPS_PER_PX
-    places: FloatArray = cv2.resize(off, (side, side), interpolation=cv2.INTER_LINEAR)
+    places: FloatArray = np.asarray(cv2.resize(off, (side, side)), np.float32)  # bilinear
     along = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(key_side / side)
     places[..., 0] += along[None, :] + np.float32(motion.key_xys_px[0] - origin_px[0] - 0.5)
     places[..., 1] += along[:, None] + np.float32(motion.key_xys_px[1] - origin_px[1] - 0.5)
@@ -127,8 +131,11 @@ def unpack(data: bytes) -> Motion:
     return Motion(number, key, here, grid)  # raises ShapeError, a ValueError, for odd squares
 
 
-def _fetch(plane: U8Array, places: FloatArray, border: int) -> U8Array:
-    return np.asarray(cv2.remap(plane, places, None, cv2.INTER_LINEAR, None, border, 0), np.uint8)
+def fetch(plane: NDArray[T], places: FloatArray, border: int) -> NDArray[T]:
+    """Bilinear samples of a plane at (h, w, 2) places, x and y in one array."""
+    # No second map: None, as documented. The stubs want an array, and an empty one gives noise.
+    fetched = cv2.remap(plane, places, None, cv2.INTER_LINEAR, None, border)  # type: ignore[call-overload]
+    return np.asarray(fetched, plane.dtype)
 
 
 def _even_box(weight: U8Array) -> tuple[int, int, int, int] | None:

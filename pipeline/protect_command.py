@@ -168,8 +168,11 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
         "obscured_frames": sum(redactions.values()),
         "obscured_because": dict(redactions),
         "damaged_packets": session.counts.damaged_packets,
-        "fused_faces": session.fusion_counts.fused,
-        "not_fused_because": dict(session.fusion_counts.not_fused),
+        "fused_faces": session.keyed_counts.fused,
+        "not_fused_because": dict(session.keyed_counts.not_fused),
+        "keyframes_because": dict(session.keyed_counts.keyframes),
+        "carried_faces": session.keyed_counts.carried,
+        "not_carried_because": dict(session.keyed_counts.not_carried),
         "sidecars": _sidecars(session),
         "encoder": session.encoder_name,
     }
@@ -190,10 +193,16 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
 
 
 def _report_fusion(session: CameraSession) -> None:
-    counts = session.fusion_counts
+    counts = session.keyed_counts
     print(f"{counts.fused} faces can be recovered; {', '.join(_sidecars(session)) or 'no sidecar'}")
-    for reason, count in counts.not_fused.most_common():
-        print(f"  {count} were due and kept their plain obfuscation: {reason}")
+    print(f"{counts.carried} faces were carried along between keyframes")
+    for title, reasons in (
+        ("keyframes were due", counts.keyframes),
+        ("were carried no further", counts.not_carried),
+        ("were due and could not be fused", counts.not_fused),
+    ):
+        for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+            print(f"  {count} {title}: {reason}")
 
 
 def _sidecars(session: CameraSession) -> list[str]:

@@ -34,7 +34,10 @@ class CameraStatus:
     frames_per_second: float  # out, over the last frames
     faces: int
     fused: int  # faces that went out recoverable
-    not_fused: dict[str, int]  # reason to faces that kept their plain obfuscation instead
+    not_fused: dict[str, int]  # reason to faces that were due and could not be
+    keyframes: dict[str, int]  # reason to faces that became due
+    carried: int  # faces that showed a keyframe's protection, moved along
+    not_carried: dict[str, int]  # reason to faces that were carried no further
     dropped_raw: int
     dropped_protected: int
     obscured: dict[str, int]  # reason to frames
@@ -59,6 +62,7 @@ class CameraStatus:
             if self.fused or self.not_fused:
                 missed = sum(self.not_fused.values())
                 parts.append(f"{self.fused} fused" + (f" ({missed} not)" if missed else ""))
+                parts.append(f"{self.carried} carried")
             if self.latency_p95_ms is not None:
                 parts.append(f"+{self.latency_p50_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
         if self.error:
@@ -91,6 +95,9 @@ def camera_status(
             faces=0,
             fused=0,
             not_fused={},
+            keyframes={},
+            carried=0,
+            not_carried={},
             dropped_raw=0,
             dropped_protected=0,
             obscured={},
@@ -103,7 +110,7 @@ def camera_status(
             sinks=[],
         )
     counts = session.counts
-    fusion = session.fusion_counts
+    keyed = session.keyed_counts
     latencies = np.array(counts.latencies_ns, np.float64) / 1e6
     return CameraStatus(
         camera=camera_id,
@@ -114,8 +121,11 @@ def camera_status(
         frames_out=counts.frames_out,
         frames_per_second=round(counts.rate.per_second(), 2),
         faces=counts.faces,
-        fused=fusion.fused,
-        not_fused=dict(fusion.not_fused),
+        fused=keyed.fused,
+        not_fused=dict(keyed.not_fused),
+        keyframes=dict(keyed.keyframes),
+        carried=keyed.carried,
+        not_carried=dict(keyed.not_carried),
         dropped_raw=session.raw.dropped,
         dropped_protected=session.protected.dropped,
         obscured=dict(session.gate.redactions),

@@ -1,8 +1,8 @@
 """Keyframes: squares from which who has the key recovers the face (PRO-Face S, design section 3).
 
-They are laid over the patches of `choose.py`, which hide every face already: whatever goes wrong
-in here, a face keeps its plain obfuscation, counted by reason. One key opens one person: what
-belongs to other faces is obfuscated inside a square before it is fused, and no two squares touch.
+Whatever goes wrong in here, a face keeps what hides it already, counted by reason. One key opens
+one person: what belongs to other faces is obfuscated inside a square before it is fused, and no
+two squares touch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from ..frames import FaceBox, FacePatch, FrameMoment, Square, U8Array, YuvPlanes
 from ..runtime.ratelimit import RateLimitedLog
 from ..settings import ProtectSettings
 from .budget import Budget, cost_of
-from .keyframes import Keyframes
 from .obfuscate import obfuscate
 from .region import face_width_px
 from .square import NoSquare, ring_alpha, ring_around, square_around
@@ -55,12 +54,21 @@ class FaceFuser(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class FusionCounts:
-    """What became of the faces that were due; read by status lines."""
+class Waiting(Protocol):
+    """Where a face that is due is waiting: `track/keyframe.py`."""
 
-    fused: int = 0
-    not_fused: Counter[str] = field(default_factory=Counter)  # reason to faces, frame by frame
+    def settle(self, track_id: int, *, fused_seconds: float | None = None) -> None:
+        """It waits no longer; `fused_seconds` where it was fused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FusedFacePatches:
+    """One face's keyframe: the soft-edged ring, and the square over it."""
+
+    face: FaceBox
+    ring: FacePatch = field(repr=False)
+    square: FacePatch = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +88,14 @@ class _Job:
 
 
 class FaceFusion:
-    """One session's fusion, an `Overlay` of the gate. Used by one thread."""
+    """One session's fusion. Used by one thread."""
 
     def __init__(
         self,
         camera: str,
         settings: ProtectSettings,
         fuser: FaceFuser,
+        waiting: Waiting,
         *,
         live: bool,
         clock: Callable[[], float] = time.monotonic,
@@ -96,28 +105,28 @@ class FaceFusion:
         self._settings = settings
         self._fuser = fuser
         self._clock = clock
-        self._keyframes = Keyframes(settings.keyframe_every)
+        self._waiting = waiting
         self._budget = Budget(settings.fusions_per_second)
         self._time = Budget(LIVE_SHARE, most=LIVE_SAVED_SECONDS) if live else None
         self._seconds_per_cost = 0.0  # of the engine as measured last
         self._failures = 0
         self._off = False
         self._quiet = RateLimitedLog(_log)
-        self.counts = FusionCounts()
+        self.fused = 0
+        self.not_fused: Counter[str] = Counter()  # reason to faces, frame by frame
 
-    def __call__(
+    def fuse(
         self,
         planes: YuvPlanes,
-        faces: Sequence[FaceBox],
+        due: Sequence[FaceBox],
         patches: Sequence[FacePatch],
         moment: FrameMoment,
-    ) -> list[FacePatch]:
-        """The fused squares of this frame, each with its ring; reads `planes`, writes nothing."""
-        due = self._keyframes.due(faces, moment)
+    ) -> list[FusedFacePatches]:
+        """Those of the faces that can be fused in this frame; reads `planes`, writes nothing."""
         if self._off:
-            self.counts.not_fused["switched off"] += len(due)
+            self.not_fused["switched off"] += len(due)
             for face in due:
-                self._keyframes.settle(face.track_id)
+                self._waiting.settle(face.track_id)
             return []
         jobs: list[_Job] = []
         for face in due:
@@ -125,8 +134,8 @@ class FaceFusion:
             if isinstance(placed, Square):
                 jobs.append(self._job(face, placed, planes, patches))
             else:
-                self.counts.not_fused[placed] += 1
-        made: list[FacePatch] = []
+                self.not_fused[placed] += 1
+        made: list[FusedFacePatches] = []
         for side in sorted({job.square.side_px for job in jobs}):
             made += self._fuse([job for job in jobs if job.square.side_px == side], moment)
         return made
@@ -145,11 +154,11 @@ class FaceFusion:
         if patch is not None:
             found = square_around(patch, frame_px, self._fuser.side_multiple_px)
         if not isinstance(found, Square):
-            self._keyframes.settle(face.track_id)  # the next frame would say the same
+            self._waiting.settle(face.track_id)  # the next frame would say the same
             return found
         x, y, side = found.xys_px
         if any(zone[y : y + side, x : x + side].any() for zone in moment.zones):
-            self._keyframes.settle(face.track_id)
+            self._waiting.settle(face.track_id)
             return "in a zone"
         # What follows is due again in the next frame.
         if any(found.overlaps(job.square) for job in jobs):
@@ -184,7 +193,7 @@ class FaceFusion:
             FacePatch(face.track_id, x, y, hidden, alpha, box),
         )
 
-    def _fuse(self, jobs: Sequence[_Job], moment: FrameMoment) -> list[FacePatch]:
+    def _fuse(self, jobs: Sequence[_Job], moment: FrameMoment) -> list[FusedFacePatches]:
         """All faces of one side in one run; none of them where the engine fails."""
         cost = sum(cost_of(job.square.side_px) for job in jobs)
         original = _batch(job.original for job in jobs)
@@ -201,25 +210,23 @@ class FaceFusion:
         finally:
             self._measure(self._clock() - started, cost)
         self._failures = 0
-        self.counts.fused += len(jobs)
+        self.fused += len(jobs)
         made = []
         for index, job in enumerate(jobs):
             square = job.square
-            self._keyframes.settle(job.face.track_id, fused_seconds=moment.pts_seconds)
+            self._waiting.settle(job.face.track_id, fused_seconds=moment.pts_seconds)
             luma, chroma = protected[0][index], protected[1][index]
             whole = np.full((square.side_px, square.side_px), 255, np.uint8)
-            made += [
-                job.ring,
-                FacePatch(
-                    job.face.track_id,
-                    square.x_px,
-                    square.y_px,
-                    YuvPlanes(luma[0], chroma[0], chroma[1]),
-                    whole,
-                    job.ring.face_xyxy_px,
-                    is_fused=True,
-                ),
-            ]
+            patch = FacePatch(
+                job.face.track_id,
+                square.x_px,
+                square.y_px,
+                YuvPlanes(luma[0], chroma[0], chroma[1]),
+                whole,
+                job.ring.face_xyxy_px,
+                is_fused=True,
+            )
+            made.append(FusedFacePatches(job.face, job.ring, patch))
         return made
 
     def _measure(self, seconds: float, cost: float) -> None:
@@ -228,9 +235,9 @@ class FaceFusion:
         self._seconds_per_cost = seconds / cost
 
     def _failed(self, jobs: Sequence[_Job], error: Exception) -> None:
-        self.counts.not_fused["the engine failed"] += len(jobs)
+        self.not_fused["the engine failed"] += len(jobs)
         for job in jobs:
-            self._keyframes.settle(job.face.track_id)
+            self._waiting.settle(job.face.track_id)
         self._failures += 1
         if self._failures < MOST_FAILURES:
             # of the engine's own words only the kind: they may hold anything

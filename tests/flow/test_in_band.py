@@ -458,10 +458,10 @@ def test_a_live_camera_is_recovered_from_its_recording(
         finally:
             session.stop(PATIENCE_S)
     (recording,) = folder.glob("*.mp4")
-    assert session.fusion_counts.fused >= 3
+    assert session.keyed_counts.fused >= 3
     assert_hidden_anywhere(looped_clip, pictures_of(recording)[::3])
     done = recover(recording, tmp_path / "back.mp4", "--password-from-env")
     assert done.code == 0, done.err
     # whatever was dropped on the way: each line names the frame that is really there
-    assert done.result["opened"] == session.fusion_counts.fused or session.protected.dropped
+    assert done.result["opened"] == session.keyed_counts.fused or session.protected.dropped
     assert done.result["not_opened"] == 0

@@ -166,15 +166,15 @@ def test_a_live_camera(
     assert not [record for record in caplog.records if "switched off" in record.message]
     (recording,) = folder.glob("*.mp4")
     (sidecar,) = folder.glob("*.inband.jsonl")
-    assert session.fusion_counts.fused >= 2
+    assert session.keyed_counts.fused >= 2
     identity = load_identity(tmp_path / "dpo.key", lambda: "")
     clip_key = open_with_identity(read_header(sidecar).keys, identity)
     lines = list(read_lines(sidecar, clip_key))
-    assert sum(len(line.faces) for line in lines) == session.fusion_counts.fused
+    assert sum(len(line.faces) for line in lines) == session.keyed_counts.fused
     assert max(line.frame for line in lines) < len(pictures_of(recording))
     done = bauta(
         *("recover", recording, tmp_path / "back.mp4", "--in-band"),
         *("--key", tmp_path / "dpo.key", "--case", "1", "--reason", "a test", "--json"),
     )
     assert done.code == 0, done.err
-    assert done.result["opened"] >= 0.8 * session.fusion_counts.fused
+    assert done.result["opened"] >= 0.8 * session.keyed_counts.fused

@@ -17,11 +17,10 @@ from engines.bands import BandLayout
 from engines.fusion import FusionModel, FusionSpec
 from engines.scripted import ScriptedEngine
 from pipeline import build, recover_command
-from pipeline.build import InBand
+from pipeline.build import InBand, build_keyed
 from pipeline.frames import U8Array
 from pipeline.fusion_worker import FusionWorker
 from pipeline.in_band import KeyedFuser, ModelName, Sidecars, sidecar_paths
-from pipeline.protect.fuse import FaceFusion
 from pipeline.settings import CameraSettings
 from pipeline.vault.clip_key import ClipKey, new_clip_key
 
@@ -97,11 +96,11 @@ def scripted_in_band(
     """What `build_in_band` makes, around the scripted model."""
     key = key or new_clip_key(password=PASSWORD)
     worker = worker or FusionWorker(scripted_model)
-    fusion = FaceFusion(camera.id, camera.protect, KeyedFuser(worker, key, live=live), live=live)
+    overlay = build_keyed(camera.id, camera.protect, KeyedFuser(worker, key, live=live), live=live)
     sidecars = Sidecars(
         camera.id, sidecar_paths(camera), ModelName(SPEC.name, SHA256), key, live=live
     )
-    return InBand(fusion, sidecars)
+    return InBand(overlay, sidecars)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.build import build_keyed
 from pipeline.compose.gate import Gate, ProtectedFrame, Zones
 from pipeline.frames import FaceBox, FacePatch, RawFrame, Square, U8Array, YuvPlanes, planes_of
 from pipeline.fusion_worker import FusionWorker
@@ -22,9 +23,9 @@ from pipeline.protect.fuse import (
     LIVE_SAVED_SECONDS,
     LIVE_SHARE,
     MOST_FAILURES,
-    FaceFusion,
     Picture,
 )
+from pipeline.protect.keyed import KeyedProtection
 from pipeline.protect.region import polygon_mask
 from pipeline.protect.square import ring_around, square_around
 from pipeline.recover.in_band import likeness, open_squares, recover_frame
@@ -72,12 +73,12 @@ def copied(planes: YuvPlanes) -> YuvPlanes:
     return YuvPlanes(planes.y.copy(), planes.u.copy(), planes.v.copy())
 
 
-def fusion_of(worker: FusionWorker, *, live: bool = False, **protect: object) -> FaceFusion:
+def fusion_of(worker: FusionWorker, *, live: bool = False, **protect: object) -> KeyedProtection:
     chosen = ProtectSettings.model_validate({"protector": "proface-s"} | protect)
-    return FaceFusion("lobby", chosen, KeyedFuser(worker, KEY, live=live), live=live)
+    return build_keyed("lobby", chosen, KeyedFuser(worker, KEY, live=live), live=live)
 
 
-def gate_of(fusion: FaceFusion | None, gop: float | None = None, **protect: object) -> Gate:
+def gate_of(fusion: KeyedProtection | None, gop: float | None = None, **protect: object) -> Gate:
     chosen = ProtectSettings.model_validate(protect)
     return Gate("lobby", partial(make_patches, settings=chosen), overlay=fusion, gop_seconds=gop)
 
@@ -249,7 +250,7 @@ def test_whatever_the_faces_all_are_hidden_and_no_square_is_touched_again(
     faces = [FaceBox(n, np.array(box, np.float32), 0.0) for n, box in enumerate(corners)]
     protect = ProtectSettings(protector="proface-s", fusions_per_second=1_000)
     recorder = Recorder(KeyedFuser(worker, KEY, live=False))
-    fusion = FaceFusion("lobby", protect, recorder, live=False)
+    fusion = build_keyed("lobby", protect, recorder, live=False)
     patches: list[FacePatch] = []
 
     def spy(*arguments: object) -> list[FacePatch]:
@@ -298,7 +299,7 @@ def test_faces_of_one_size_share_a_run(worker: FusionWorker) -> None:
         for n in range(4)
     ]
     recorder = Recorder(KeyedFuser(worker, KEY, live=False))
-    fusion = FaceFusion("lobby", ProtectSettings(), recorder, live=False)
+    fusion = build_keyed("lobby", ProtectSettings(), recorder, live=False)
     frame = gate_of(fusion).protect(raw(rgb), faces, Zones())
     assert len(frame.fused) == 4
     assert recorder.runs == [4]
@@ -345,7 +346,7 @@ def test_a_slow_engine_takes_no_more_than_its_share_of_a_live_stream(
     rgb, faces = picture(1)
     settings = ProtectSettings(keyframe_every=0.04)
     fuser = KeyedFuser(worker, KEY, live=True)
-    fusion = FaceFusion("lobby", settings, fuser, live=True, clock=lambda: next(quarters))
+    fusion = build_keyed("lobby", settings, fuser, live=True, clock=lambda: next(quarters))
     gate = gate_of(fusion)
     for number in range(250):  # ten seconds
         gate.protect(raw(rgb, number), faces, Zones())
@@ -424,6 +425,8 @@ def test_an_engine_that_fails_leaves_the_plain_obfuscation(
     worker: FusionWorker, script: Script, fault: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     rgb, faces = picture()
+    before = planes_of(raw(rgb).image).y.copy()
+    boxes = np.stack([face.box_xyxy_px for face in faces])
     gate, plain = gate_of(fusion := fusion_of(worker, keyframe_every=0.04)), gate_of(None)
     assert gate.protect(raw(rgb), faces, Zones()).fused
     script.fault = fault  # type: ignore[assignment]
@@ -432,6 +435,10 @@ def test_an_engine_that_fails_leaves_the_plain_obfuscation(
         for number in range(1, 20):
             frame = gate.protect(raw(rgb, number), faces, Zones())
             assert frame.redacted is None and frame.fused == ()
+            assert_faces_hidden(before, planes_of(frame.image).y, boxes)
+            if frame.carried:  # the sound keyframe, while it is certain and young
+                assert number <= 2
+                continue
             same = plain.protect(raw(rgb, number), faces, Zones())
             for new, old in zip(
                 (planes_of(frame.image).y, planes_of(frame.image).u),
@@ -485,7 +492,7 @@ class GivesAThird(GivesTheFaceBack):
 def test_an_engine_that_gives_the_face_back_is_not_believed(fuser: GivesTheFaceBack) -> None:
     rgb, faces = picture()
     before = planes_of(raw(rgb).image).y.copy()
-    fusion = FaceFusion("lobby", ProtectSettings(), fuser, live=False)
+    fusion = build_keyed("lobby", ProtectSettings(), fuser, live=False)
     frame = gate_of(fusion).protect(raw(rgb), faces, Zones())
     assert frame.fused == () and frame.redacted is None
     shown = planes_of(frame.image).y
