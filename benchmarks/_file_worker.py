@@ -47,7 +47,7 @@ def _timed(work: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def _bare(clip: Path, out: Path, preset: str) -> dict[str, object]:
+def _bare(clip: Path, out: Path, preset: str, _protector: str) -> dict[str, object]:
     from benchmarks._bare import run_bare_file
     from pipeline.encode.probe import choose_encoder
     from pipeline.publish.file import FileWriter
@@ -58,8 +58,8 @@ def _bare(clip: Path, out: Path, preset: str) -> dict[str, object]:
     return dict(_timed(lambda: run_bare_file(camera, partial(FileWriter, out), preset=preset)))
 
 
-def _bauta(clip: Path, out: Path, preset: str) -> dict[str, object]:
-    from pipeline.build import build_service
+def _bauta(clip: Path, out: Path, preset: str, protector: str) -> dict[str, object]:
+    from pipeline.build import build_in_band, build_service
     from pipeline.encode.probe import choose_encoder
     from pipeline.session import CameraSession
     from pipeline.settings import (
@@ -73,14 +73,20 @@ def _bauta(clip: Path, out: Path, preset: str) -> dict[str, object]:
 
     # everything as `bauta protect CLIP OUT --preset PRESET` sets it
     encode = EncodeSettings.model_validate({"preset": preset})
-    protect = ProtectSettings(detect_every=FILE_DETECT_EVERY, lookahead=FILE_LOOKAHEAD)
+    protect = ProtectSettings.model_validate(
+        {"protector": protector, "detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
+    )
     camera = CameraSettings(
         id="protect", source=str(clip), publish=[str(out)], protect=protect, encode=encode
     )
     choose_encoder(encode.codec, encode.encoder)
     settings = Settings(cameras=[camera])
     service = build_service(settings.detector)
-    session = CameraSession(camera, detector=settings.detector, service=service, retry=False)
+    # a sidecar is written as well; whose key opens it makes no difference here
+    in_band = build_in_band(camera, live=False, password="benchmark")
+    session = CameraSession(
+        camera, detector=settings.detector, service=service, retry=False, in_band=in_band
+    )
 
     def work() -> None:
         session.start()
@@ -90,11 +96,15 @@ def _bauta(clip: Path, out: Path, preset: str) -> dict[str, object]:
     service.close()
     result["looks"] = service.counts.pictures
     result["faces_per_frame"] = session.counts.face_frames / max(session.counts.frames_out, 1)
+    if in_band is not None:
+        result["faces"] = session.counts.face_frames
+        result["fused"] = session.keyed_counts.fused
+        result["carried"] = session.keyed_counts.carried
     result["obscured"] = sum(session.redactions().values())
     return result
 
 
-def _deface(clip: Path, out: Path, _preset: str) -> dict[str, object]:
+def _deface(clip: Path, out: Path, _preset: str, _protector: str) -> dict[str, object]:
     """Its own command with its defaults; timed is its loop over the video."""
     from deface import deface
 
@@ -121,13 +131,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("contestant", choices=tuple(CONTESTANTS))
     parser.add_argument("clip", type=Path)
     parser.add_argument("--preset", default="veryfast")
+    parser.add_argument("--protector", default="obfuscate")
     options = parser.parse_args(arguments)
     import av
 
     av.logging.set_level(None)
     with tempfile.TemporaryDirectory(prefix="bauta-bench-") as folder:
         out = Path(folder) / "out.mp4"
-        result = CONTESTANTS[options.contestant](options.clip, out, options.preset)
+        contestant = CONTESTANTS[options.contestant]
+        result = contestant(options.clip, out, options.preset, options.protector)
         result["peak_rss_mb"] = _peak_rss_mb()
         result["bytes"] = out.stat().st_size
         with av.open(str(out)) as container:

@@ -75,10 +75,12 @@ def start_contestant(
     seconds: float,
     settle_seconds: float,
     keyframes_only: bool = False,
+    protector: str = "obfuscate",
 ) -> subprocess.Popen[str]:
     """Begin; `result_of` waits for its end."""
     command = [sys.executable, "-m", "benchmarks._live_worker", what, *urls]
     command += ["--preset", preset, "--seconds", str(seconds), "--settle", str(settle_seconds)]
+    command += ["--protector", protector]
     command += ["--keyframes-only"] if keyframes_only else []
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -141,6 +141,9 @@ def bauta(cameras: list[CameraSettings], readers: list[Reader]) -> Contestant:
                     "dropped": status.dropped_raw + status.dropped_protected,
                     "obscured": sum(status.obscured.values()),
                     "looks": status.looks,
+                    "fused": status.fused,
+                    "carried": status.carried,
+                    "let_go": sum(status.not_carried.values()),
                     "inner_p50_ms": status.latency_p50_ms,  # decoded to encoded, last 10 s
                     "inner_p95_ms": status.latency_p95_ms,
                 }
@@ -196,7 +199,7 @@ def _difference(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> li
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Start, let it settle, measure, stop, read."""
     encode = EncodeSettings.model_validate({"preset": options.preset})
-    protect = ProtectSettings()
+    protect = ProtectSettings.model_validate({"protector": options.protector})
     cameras = [
         CameraSettings(id=f"camera{index}", source=url, encode=encode, protect=protect)
         for index, url in enumerate(options.urls)
@@ -241,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settle", type=float, default=3.0, help="seconds before, not measured")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--keyframes-only", action="store_true")
+    parser.add_argument("--protector", default="obfuscate")
     options = parser.parse_args(arguments)
     av.logging.set_level(None)
     print(json.dumps(run(options)))

@@ -36,6 +36,9 @@ COLUMNS = (
     Column("expected", "filmed"),
     Column("dropped", "dropped"),
     Column("obscured", "obscured"),
+    Column("fused", "fused"),
+    Column("carried", "carried"),
+    Column("let_go", "let go"),
     Column("unreadable", "unread"),
     Column("inner_p50_ms", "inner p50"),
     Column("inner_p95_ms", "inner p95"),
@@ -81,7 +84,12 @@ def _run_block(
         (
             what,
             start_contestant(
-                what, urls, preset=preset, seconds=seconds, settle_seconds=options.settle
+                what,
+                urls,
+                preset=preset,
+                seconds=seconds,
+                settle_seconds=options.settle,
+                protector=options.protector,
             ),
         )
         for what in group
@@ -136,6 +144,9 @@ def _row(what: str, index: int, preset: str, results: list[Result], fps: float) 
         "expected": round(seconds * fps),
         "dropped": total("dropped"),
         "obscured": total("obscured"),
+        "fused": total("fused"),
+        "carried": total("carried"),
+        "let_go": total("let_go"),
         "unreadable": total("unreadable"),
         "inner_p50_ms": typical("inner_p50_ms"),
         "inner_p95_ms": typical("inner_p95_ms"),
@@ -196,14 +207,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--settle", type=float, default=3.0, help="seconds not measured at starts")
     parser.add_argument("--together", action="store_true", help="both at once instead of by turns")
     parser.add_argument("--preset", default="auto", help="auto: what the probe chooses")
+    parser.add_argument(
+        "--protector", choices=("obfuscate", "proface-s"), default="obfuscate", help="of bauta"
+    )
     add_output_options(parser)
     options = parser.parse_args(arguments)
     if options.cameras < 1 or options.seconds <= 0 or options.block <= 0:
         parser.error("--cameras, --seconds and --block must be positive")
-    settings = {
-        key: getattr(options, key)
-        for key in ("size", "fps", "faces", "cameras", "seconds", "block", "together", "preset")
-    }
+    names = "size fps faces cameras seconds block together preset protector"
+    settings = {key: getattr(options, key) for key in names.split()}
     report = Report("latency", COLUMNS, settings)
     try:
         measure(options, report)

@@ -30,6 +30,8 @@ COLUMNS = (
     Column("ratio_to_deface", "x deface"),
     Column("faces_per_frame", "faces", 1),
     Column("looks_per_frame", "looks/frame", 2),
+    Column("runs_per_face_second", "runs/face s", 2),
+    Column("carried_share", "carried", 2),
     Column("obscured", "obscured"),
 )
 WARM_UP_FRAMES = 25
@@ -37,11 +39,11 @@ WARM_UP_FRAMES = 25
 Result = dict[str, Any]
 
 
-def run_worker(what: str, clip: Clip, preset: str) -> Result:
+def run_worker(what: str, clip: Clip, preset: str, protector: str = "obfuscate") -> Result:
     """One contestant in a process of its own. Raises RuntimeError with what it said."""
     command = [sys.executable, "-m", "benchmarks._file_worker", what, str(clip.path)]
     done = subprocess.run(
-        [*command, "--preset", preset],
+        [*command, "--preset", preset, "--protector", protector],
         cwd=Path(__file__).resolve().parents[1],
         capture_output=True,
         text=True,
@@ -55,19 +57,20 @@ def run_worker(what: str, clip: Clip, preset: str) -> Result:
 
 
 def measure(
-    clip: Clip, preset: str, *, rounds: int, deface_frames: int
+    clip: Clip, preset: str, *, rounds: int, deface_frames: int, protector: str = "obfuscate"
 ) -> tuple[list[Row], list[str]]:
     """The rows of one clip and one preset, and what is to be said about them."""
     short = clips.cut(clip, deface_frames) if deface_frames else None
     warm_up = clips.cut(clip, WARM_UP_FRAMES)
     contestants = ["bare", "bauta", *(["deface"] if short else [])]
     for what in ("bare", "bauta"):
-        run_worker(what, warm_up, preset)
+        run_worker(what, warm_up, preset, protector)
     results: dict[str, list[Result]] = {what: [] for what in contestants}
     for number in range(rounds):
         # the order turns each round: whoever runs later does not always meet the warmer machine
         for what in contestants if number % 2 == 0 else reversed(contestants):
-            result = run_worker(what, short if what == "deface" and short else clip, preset)
+            piece = short if what == "deface" and short else clip
+            result = run_worker(what, piece, preset, protector)
             results[what].append(result)
             progress(
                 f"{clip.name} {preset} round {number + 1}/{rounds} {what}: "
@@ -101,6 +104,10 @@ def _row(clip: Clip, preset: str, what: str, results: dict[str, list[Result]]) -
         "looks_per_frame": (
             mine[0]["looks"] / mine[0]["frames"] if mine[0].get("looks") is not None else None
         ),
+        "runs_per_face_second": (
+            mine[0]["fused"] / mine[0]["faces"] * _fps(clip) if mine[0].get("faces") else None
+        ),
+        "carried_share": mine[0]["carried"] / mine[0]["faces"] if mine[0].get("faces") else None,
         "obscured": max((each.get("obscured") or 0 for each in mine), default=0),
     }
 
@@ -154,6 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--deface-frames", type=int, default=25, help="length of its piece (default: 25)"
     )
+    parser.add_argument(
+        "--protector", choices=("obfuscate", "proface-s"), default="obfuscate", help="of bauta"
+    )
     add_output_options(parser)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.seconds <= 0:
@@ -163,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seconds": options.seconds,
         "rounds": options.rounds,
         "presets": options.preset,
+        "protector": options.protector,
     }
     report = Report("throughput", COLUMNS, settings)
     found, missing = clips.find_clips(options.clips, options.seconds)
@@ -175,7 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for clip in found:
             for preset in options.preset:
                 rows, notes = measure(
-                    clip, preset, rounds=options.rounds, deface_frames=deface_frames
+                    clip,
+                    preset,
+                    rounds=options.rounds,
+                    deface_frames=deface_frames,
+                    protector=options.protector,
                 )
                 report.rows += rows
                 report.notes += notes

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .frames import MOTION_CELLS, FloatArray, I16Array, Motion, U8Array, YuvPlanes, part_of
-
-T = TypeVar("T", np.uint8, np.float32)
 
 STEPS_PER_PX = 8  # of the grid
 MOST_PX = 4_000  # farther off is an error, not a motion
@@ -56,20 +53,20 @@ def move(
     if left >= right or top >= bottom:
         return None
     part = (slice(top - y, bottom - y), slice(left - x, right - x))
-    places = key_positions_px(motion, xy_px)[part]
-    moved_weight = fetch(weight, places, cv2.BORDER_CONSTANT)
+    luma_at = [each[part] for each in key_positions_px(motion, xy_px)]
+    moved_weight = _fetch(weight, luma_at, cv2.BORDER_CONSTANT)
     inner = _even_box(moved_weight)
     if inner is None:
         return None
-    # a chroma sample lies in the middle of four luma pixels
-    half = (places.shape[1] // 2, places.shape[0] // 2)
-    chroma_places = np.asarray(cv2.resize(places, half, interpolation=cv2.INTER_AREA), np.float32)
-    chroma_places *= np.float32(0.5)
-    chroma_places -= np.float32(0.25)
+    half = (
+        slice(part[0].start // 2, part[0].stop // 2),
+        slice(part[1].start // 2, part[1].stop // 2),
+    )
+    chroma_at = [each[half] for each in key_positions_px(motion, xy_px, chroma=True)]
     planes = YuvPlanes(
-        fetch(source.y, places, cv2.BORDER_REPLICATE),
-        fetch(source.u, chroma_places, cv2.BORDER_REPLICATE),
-        fetch(source.v, chroma_places, cv2.BORDER_REPLICATE),
+        _fetch(source.y, luma_at, cv2.BORDER_REPLICATE),
+        _fetch(source.u, chroma_at, cv2.BORDER_REPLICATE),
+        _fetch(source.v, chroma_at, cv2.BORDER_REPLICATE),
     )
     dx, dy, width, height = inner
     return Moved(
@@ -80,15 +77,26 @@ def move(
     )
 
 
-def key_positions_px(motion: Motion, origin_px: tuple[int, int] = (0, 0)) -> FloatArray:
-    """(side, side, 2) the place in the keyframe, x and y, that each luma pixel is fetched from."""
-    side, key_side = motion.xys_px[2], motion.key_xys_px[2]
-    off = motion.grid.astype(np.float32) / STEPS_PER_PX
-    places: FloatArray = np.asarray(cv2.resize(off, (side, side)), np.float32)  # bilinear
+def key_positions_px(
+    motion: Motion, origin_px: tuple[int, int] = (0, 0), *, chroma: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """x and y, (side, side) each: where in the keyframe each pixel of the square is fetched from.
+
+    Counted from `origin_px`. `chroma`: (side/2, side/2), in samples of those planes.
+    """
+    side, key_side = motion.xys_px[2] // (2 if chroma else 1), motion.key_xys_px[2]
     along = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(key_side / side)
-    places[..., 0] += along[None, :] + np.float32(motion.key_xys_px[0] - origin_px[0] - 0.5)
-    places[..., 1] += along[:, None] + np.float32(motion.key_xys_px[1] - origin_px[1] - 0.5)
-    return places
+    found = []
+    for axis in (0, 1):
+        off = motion.grid[..., axis].astype(np.float32) / STEPS_PER_PX
+        places: FloatArray = np.asarray(cv2.resize(off, (side, side)), np.float32)  # bilinear
+        start = np.float32(motion.key_xys_px[axis] - origin_px[axis] - 0.5)
+        places += along[None, :] + start if axis == 0 else along[:, None] + start
+        if chroma:  # its samples lie in the middle of four luma pixels
+            places *= np.float32(0.5)
+            places -= np.float32(0.25)
+        found.append(places)
+    return found[0], found[1]
 
 
 def as_grid(off_px: FloatArray) -> I16Array:
@@ -131,11 +139,9 @@ def unpack(data: bytes) -> Motion:
     return Motion(number, key, here, grid)  # raises ShapeError, a ValueError, for odd squares
 
 
-def fetch(plane: NDArray[T], places: FloatArray, border: int) -> NDArray[T]:
-    """Bilinear samples of a plane at (h, w, 2) places, x and y in one array."""
-    # No second map: None, as documented. The stubs want an array, and an empty one gives noise.
-    fetched = cv2.remap(plane, places, None, cv2.INTER_LINEAR, None, border)  # type: ignore[call-overload]
-    return np.asarray(fetched, plane.dtype)
+def _fetch(plane: U8Array, places: Sequence[FloatArray], border: int) -> U8Array:
+    x, y = places
+    return np.asarray(cv2.remap(plane, x, y, cv2.INTER_LINEAR, None, border), np.uint8)
 
 
 def _even_box(weight: U8Array) -> tuple[int, int, int, int] | None:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import MOTION_CELLS, FloatArray, U8Array
-from ..motion import fetch
 
 VIEW_PX = 96  # side of the small pictures; benchmarks/flow.py, table "methods"
 LEAST_PART_PX = 8  # of the frame inside a view; DIS itself refuses pictures of 8 px
@@ -62,7 +61,9 @@ def view_of(luma: U8Array, xys_px: tuple[int, int, int]) -> View | None:
     if (right - left, bottom - top) != (side, side):
         beyond = (top - y, y + side - bottom, left - x, x + side - right)
         part = np.asarray(cv2.copyMakeBorder(part, *beyond, cv2.BORDER_REPLICATE), np.uint8)
-    small = cv2.resize(part, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_AREA)
+    # averaged, then picked: a quarter of the cost of a resize by area
+    window = round(side / VIEW_PX / 2) * 2 + 1
+    small = cv2.resize(cv2.blur(part, (window, window)), (VIEW_PX, VIEW_PX))
     return View(xys_px, np.asarray(small, np.uint8))
 
 
@@ -88,7 +89,7 @@ class FlowEstimator:
         disagreement = np.linalg.norm(forth + sample(back, CELLS + forth), axis=2)
         # IdentityMask's affine module and background mask: the face moves by what it measured,
         # its surroundings, which may stand still, by the affine motion of the face.
-        rigid = affine(forth, weights)
+        rigid = affine(forth, weights, rounds=2)
         moved = rigid + weights[..., None] * (forth - rigid)
         if not np.isfinite(moved).all():
             raise ValueError("the flow is not finite")
@@ -100,25 +101,23 @@ class FlowEstimator:
         )
 
 
-def affine(grid: FloatArray, weights: FloatArray) -> FloatArray:
-    """(G, G, 2) the affine motion nearest to `grid`, robustly: outliers lose their weight."""
-    flat, weight = grid.reshape(-1, 2), weights.reshape(-1, 1)
-    lines = _LINES
-    fitted = flat
-    for _ in range(3):
-        weighted = lines * weight
-        fitted = lines @ np.linalg.solve(weighted.T @ lines, weighted.T @ flat)
-        miss = np.linalg.norm(flat - fitted, axis=1, keepdims=True)
-        scale = np.float32(1e-3) + 2 * float(np.average(miss, weights=weights.reshape(-1, 1)))
-        weight = weights.reshape(-1, 1) / (1 + (miss / scale) ** 2)
-    result: FloatArray = fitted.reshape(grid.shape).astype(np.float32)
-    return result
+def affine(grid: FloatArray, weights: FloatArray, *, rounds: int = 1) -> FloatArray:
+    """(G, G, 2) the affine motion nearest to `grid`; each further round trusts outliers less."""
+    flat, given = grid.reshape(-1, 2), weights.ravel()
+    weight, fitted = given, flat
+    for round_number in range(rounds):
+        weighted = _LINES * weight[:, None]
+        fitted = _LINES @ np.linalg.solve(weighted.T @ _LINES, weighted.T @ flat)
+        if round_number + 1 < rounds:
+            miss = ((flat - fitted) ** 2).sum(axis=1)
+            scale = np.float32(1e-6) + 4 * (given @ miss) / given.sum()
+            weight = given / (1 + miss / scale)
+    return np.asarray(fitted.reshape(grid.shape), np.float32)
 
 
 def sample(grid: FloatArray, places: FloatArray) -> FloatArray:
     """A (G, G, 2) grid between its cells, at places in shares of the side; continued outside."""
-    at = places * np.float32(MOTION_CELLS) - np.float32(0.5)
-    return fetch(grid, at, cv2.BORDER_REPLICATE)
+    return _fetch(grid, places * np.float32(MOTION_CELLS) - np.float32(0.5))
 
 
 def _pooled(dense_px: NDArray[Any]) -> FloatArray:
@@ -132,7 +131,7 @@ def _residual(before: U8Array, now: U8Array, moved: FloatArray, weights: FloatAr
     then = cv2.resize(before, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     here = cv2.resize(now, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     places = _SMALL + np.asarray(cv2.resize(moved * np.float32(_RESIDUAL_PX), size), np.float32)
-    moved_then = fetch(then, places, cv2.BORDER_REPLICATE)
+    moved_then = _fetch(then, places)
     face = cv2.resize(weights, size)
     total = float(face.sum())
     off = here - moved_then
@@ -140,3 +139,12 @@ def _residual(before: U8Array, now: U8Array, moved: FloatArray, weights: FloatAr
     contrast = here - float((face * here).sum()) / total
     spread = float((face * np.abs(contrast)).sum()) / total
     return float((face * np.abs(off)).sum()) / total / (spread + _NOISE_LEVELS)
+
+
+def _fetch(picture: FloatArray, places: FloatArray) -> FloatArray:
+    """Bilinear samples at (h, w, 2) places; the edge is continued outside."""
+    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    # x and y apart: as one array they want None for the second map, and an empty array for None,
+    # as the stubs would have it, gives noise
+    fetched = cv2.remap(picture, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+    return np.asarray(fetched, np.float32)
