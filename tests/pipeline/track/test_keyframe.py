@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.frames import FaceBox, FrameMoment
-from pipeline.track.keyframe import FORGET_SECONDS, KeyframePolicy
+from pipeline.track.keyframe import DOUBT_PAUSE_SECONDS, FORGET_SECONDS, KeyframePolicy
 
 FPS = 25
 
@@ -72,3 +72,48 @@ def test_tracks_are_forgotten_in_the_end() -> None:
     for n in range(1_000):
         policy.due(faces(n), moment(n * FPS), {})
     assert len(policy._tracks) <= FORGET_SECONDS + 2
+
+
+def test_doubt_makes_a_face_due_at_once() -> None:
+    policy = KeyframePolicy(1.0)
+    assert fused_frames(policy, [0]) == [0]
+    assert policy.due(faces(1, 2), moment(12), {1: "occlusion"})[-1].track_id == 1
+    assert policy.reasons == {"first frame": 2, "occlusion": 1}
+
+
+def test_doubt_waits_for_its_pause_and_is_counted_once() -> None:
+    policy = KeyframePolicy(10.0)
+    fused = []
+    for frame in range(40):
+        now = moment(frame)
+        if policy.due(faces(1), now, {1: "residual"} if frame else {}):
+            policy.settle(1, fused_seconds=now.pts_seconds)
+            fused.append(frame)
+    # frames 0, 10, 20, 30: no two of them nearer than the pause
+    assert fused == [round(n * DOUBT_PAUSE_SECONDS * FPS) for n in range(4)]
+    assert policy.reasons == {"first frame": 1, "residual": 4}
+
+
+def test_an_idr_frame_does_not_wait_for_the_pause_of_a_doubt() -> None:
+    policy = KeyframePolicy(10.0)
+    assert fused_frames(policy, [0]) == [0]
+    assert not policy.due(faces(1), moment(2), {1: "gap"})
+    idr = FrameMoment(3, 3 / FPS, is_idr=True)
+    assert policy.due(faces(1), idr, {})
+    policy.settle(1, fused_seconds=3 / FPS)
+    assert policy.reasons == {"first frame": 1, "gap": 1}
+
+
+def test_time_overtakes_a_doubt_that_could_not_be_settled() -> None:
+    policy = KeyframePolicy(0.2)
+    assert fused_frames(policy, [0]) == [0]
+    assert not policy.due(faces(1), moment(1), {1: "gap"})
+    assert policy.due(faces(1), moment(5), {})  # 0.2 s after the keyframe, before the pause ends
+
+
+def test_a_fusion_on_doubt_puts_the_next_one_off() -> None:
+    policy = KeyframePolicy(1.0)
+    assert fused_frames(policy, [0]) == [0]
+    assert policy.due(faces(1), moment(15), {1: "uncovered"})
+    policy.settle(1, fused_seconds=15 / FPS)
+    assert fused_frames(policy, range(16, 45)) == [40]
