@@ -14,6 +14,7 @@ FORGET_SECONDS = 30.0  # of stream time: tracks are held for a second or so, ids
 # After a fusion, doubt alone does not ask for another one sooner: in a scene that never becomes
 # certain a face would be fused in every frame. It is plainly obfuscated meanwhile.
 DOUBT_PAUSE_SECONDS = 0.4
+_EDGE_SECONDS = 1e-6  # time stamps are fractions: what falls on the edge is due
 
 Reason = Literal["first frame", "IDR", "time"] | Doubt
 
@@ -81,7 +82,7 @@ class KeyframePolicy:
     def _is_due(self, track: _Wait, now: float) -> bool:
         if track.reason in (None, "first frame", "IDR", "time"):
             return track.reason is not None
-        return now - track.fused_seconds >= DOUBT_PAUSE_SECONDS
+        return now - track.fused_seconds >= DOUBT_PAUSE_SECONDS - _EDGE_SECONDS
 
     def _forget(self, now: float) -> None:
         old = [n for n, track in self._tracks.items() if now - track.seen_seconds > FORGET_SECONDS]
