@@ -124,7 +124,13 @@ def build_keyed(
     return KeyedProtection(
         policy,
         FaceFusion(camera, protect, fuser, policy, live=live, clock=clock),
-        Propagation(camera, protect.keyframe_every, live=live, clock=clock),
+        Propagation(
+            camera,
+            protect.keyframe_every,
+            with_texture=protect.carry_texture,
+            live=live,
+            clock=clock,
+        ),
     )
 
 

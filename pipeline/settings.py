@@ -83,7 +83,8 @@ class ProtectSettings(_Settings):
     gate_refresh: Seconds = 2.0  # look again at a motionless scene this often
     # --- proface-s only ---
     fusion_model: str = "proface-s-video"  # a key of configs/models.yaml; it survives video coding
-    keyframe_every: Seconds = 1.0  # between two fusions of a face; also at every IDR frame
+    keyframe_every: Seconds = 1.0  # between two fusions of a face; also at every IDR and on doubt
+    carry_texture: bool = True  # between keyframes; false: fewer bits, a faint flash at keyframes
     # the stream must not fall behind: of 112 x 112 pixels, larger faces count by their area
     fusions_per_second: float = Field(default=30, gt=0, le=10_000)
     recipients: list[Path] = []  # age public keys (NAME.pub) that can open this camera's faces

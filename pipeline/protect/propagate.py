@@ -87,11 +87,16 @@ class Propagation:
         camera: str,
         every_seconds: float,
         *,
+        with_texture: bool = True,
         live: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`every_seconds`: between keyframes. `live`: the time it takes, by `clock`, is bounded."""
+        """`every_seconds`: between keyframes. `live`: the time it takes, by `clock`, is bounded.
+
+        `with_texture`: what fusion added to the obfuscation is carried as well.
+        """
         self._camera = camera
+        self._with_texture = with_texture
         self._most_age_seconds = MOST_AGES * every_seconds
         self._clock = clock
         self._time = Budget(LIVE_SHARE, most=LIVE_SAVED_SECONDS) if live else None
@@ -172,14 +177,6 @@ class Propagation:
         if view is None:
             self._tracks.pop(face.track_id, None)
             return
-        whole = YuvPlanes(ring.planes.y.copy(), ring.planes.u.copy(), ring.planes.v.copy())
-        side = square.alpha.shape[0]
-        inner = part_of(whole, square.x_px - ring.x_px, square.y_px - ring.y_px, side, side)
-        inner.y[...], inner.u[...], inner.v[...] = (
-            square.planes.y,
-            square.planes.u,
-            square.planes.v,
-        )
         self._tracks[face.track_id] = _Track(
             key_number=moment.number,
             key_seconds=moment.pts_seconds,
@@ -187,7 +184,7 @@ class Propagation:
             key_box_xyxy_px=face.box_xyxy_px,
             key_hidden=_hidden_by_others(face, faces),
             xy_px=(ring.x_px, ring.y_px),
-            planes=whole,
+            planes=_joined(ring, square) if self._with_texture else ring.planes,
             weight=ring.alpha,
             view=view,
             off_px=np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.float32),
@@ -242,6 +239,15 @@ class Propagation:
         )
         _check_cover(patch, patches)
         return patch
+
+
+def _joined(ring: FacePatch, square: FacePatch) -> YuvPlanes:
+    """The ring's rectangle with the square in it."""
+    planes = YuvPlanes(ring.planes.y.copy(), ring.planes.u.copy(), ring.planes.v.copy())
+    side = square.alpha.shape[0]
+    inner = part_of(planes, square.x_px - ring.x_px, square.y_px - ring.y_px, side, side)
+    inner.y[...], inner.u[...], inner.v[...] = square.planes.y, square.planes.u, square.planes.v
+    return planes
 
 
 def _check_time(track: _Track, moment: FrameMoment, most_age_seconds: float) -> None:

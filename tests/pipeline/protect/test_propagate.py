@@ -160,6 +160,17 @@ def test_nothing_of_a_later_frame_is_in_what_is_carried() -> None:
         assert np.ptp(inner.astype(int)) <= 12
 
 
+def test_the_texture_can_stay_behind() -> None:
+    stages = [Stage(obfuscation="solid", carry_texture=wish) for wish in (True, False)]
+    spans = []
+    for stage in stages:
+        stage.show(FACE)
+        frame = stage.show(FACE)
+        assert carried(frame)
+        spans.append(int(np.ptp(luma(frame)[140:220, 280:360].astype(int))))
+    assert spans[0] >= 8 and spans[1] == 0
+
+
 def test_what_goes_out_is_the_keyframe_moved_by_what_is_told() -> None:
     """Recovery moves the recovered face by the same numbers: they must be the ones used."""
     stage = Stage()
