@@ -52,6 +52,11 @@ def add_recover(commands: Commands) -> None:
         "--stills", type=Path, default=None, metavar="DIR", help="each recovered face as a PNG"
     )
     parser.add_argument(
+        "--keyframes-only",
+        action="store_true",
+        help="only what a frame's own pixels prove: no keyframe's face is moved to other frames",
+    )
+    parser.add_argument(
         "--search",
         action="store_true",
         help="the sidecar has lost the places: try them out in the frames given by --frame",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import SidecarError
-from .frames import FusedFace, Square, U8Array
+from .frames import CarriedFace, FusedFace, Square, U8Array
 from .fusion_worker import FusionWorker
 from .publish.push import is_network
 from .settings import CameraSettings
@@ -78,12 +78,16 @@ class Sidecars:
         pts_seconds: float,
         size_px: tuple[int, int],
         fused: tuple[FusedFace, ...],
+        carried: tuple[CarriedFace, ...],
     ) -> None:
-        """The next frame goes to the encoder. Raises SidecarError where the source is a file."""
+        """The next frame goes to the encoder. Raises SidecarError where the source is a file.
+
+        What was carried from a keyframe that never came here is noted as well: recovery counts it.
+        """
         if self._writers is None:
             self._writers = self._open(size_px)
-        if fused:
-            line = FrameLine(self._frames, number, pts_seconds, fused)
+        if fused or carried:
+            line = FrameLine(self._frames, number, pts_seconds, fused, carried)
             for writer in list(self._writers):
                 try:
                     writer.add(line)

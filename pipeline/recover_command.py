@@ -6,7 +6,8 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +21,16 @@ from .build import build_source, fusion_entry, open_fusion_model
 from .errors import KeyRefused, SinkError, UsageError, VaultError
 from .frames import FusedFace, Square, U8Array, YuvPlanes
 from .publish.file import file_format
-from .recover.in_band import looks_like_a_face, open_squares
+from .recover.in_band import looks_like_a_face, open_parts
 from .recover.log import log_recovery
-from .recover.video import RecoveredVideo, RecoveryCounts, first_frame_in, put_faces_back
+from .recover.video import (
+    FrameFaces,
+    RecoveredVideo,
+    RecoveryCounts,
+    Wanted,
+    first_frame_in,
+    put_faces_back,
+)
 from .recover_search import search_clip
 from .settings import CameraSettings
 from .source.base import DecodedFrame
@@ -44,9 +52,8 @@ class _Job:
     sidecar: Path
     case: str
     reason: str
-    tracks: frozenset[int]  # empty: all
-    from_seconds: float
-    to_seconds: float
+    wanted: Wanted
+    keyframes_only: bool
     first_frame: int
     stills: Path | None
     header: Header
@@ -70,18 +77,19 @@ def recover(options: argparse.Namespace) -> int:
     try:
         if options.search:
             _write_log(job, "search in-band")
-            faces = _searched(job, model, options)
-            numbers = {position: position + job.first_frame for position in faces}
+            # what is found has no track of the session: it is what was asked for
+            wanted = replace(job.wanted, tracks=frozenset())
+            counts = _write(job, model, _searched(job, model, options), wanted)
         else:
-            faces, numbers = _from_sidecar(job)
+            _check_sidecar(job)
             _write_log(job, "recover in-band")
-        counts = _write(job, model, faces, numbers)
+            counts = _write(job, model, _from_sidecar(job), job.wanted)
     except EngineError as error:
         raise VaultError(f"recovery failed: {error}") from error
     finally:
         model.close()
     _report(job, counts, as_json=options.json)
-    return 0 if counts.opened else 1
+    return 0 if counts.opened or counts.carried else 1
 
 
 # --- what was asked for ---
@@ -109,9 +117,12 @@ def _checked(options: argparse.Namespace) -> _Job:
         sidecar=sidecar,
         case=case,
         reason=reason,
-        tracks=frozenset(options.track or ()),
-        from_seconds=options.from_seconds,
-        to_seconds=options.to_seconds,
+        wanted=Wanted(
+            tracks=frozenset(options.track or ()),
+            from_seconds=options.from_seconds,
+            to_seconds=options.to_seconds,
+        ),
+        keyframes_only=options.keyframes_only,
         first_frame=(
             (first_frame_in(options.clip) or 0)
             if options.first_frame is None
@@ -167,28 +178,33 @@ def _clip_key(options: argparse.Namespace, header: Header) -> tuple[bytes, str]:
 
 # --- where the faces are ---
 
-Places = dict[int, tuple[FusedFace, ...]]
-"""Position in the clip to the faces in that frame."""
 
+def _check_sidecar(job: _Job) -> None:
+    """All of it but the sealed motions, before anything is opened. Raises SidecarError, VaultError.
 
-def _from_sidecar(job: _Job) -> tuple[Places, dict[int, int]]:
-    """The faces that were asked for, and the number that each frame's keys are bound to."""
-    faces: Places = {}
-    numbers: dict[int, int] = {}
-    for line in read_lines(job.sidecar, job.clip_key):
-        here = tuple(f for f in line.faces if not job.tracks or f.track_id in job.tracks)
-        position = line.frame - job.first_frame
-        if here and position >= 0:
-            faces[position] = here
-            numbers[position] = line.number
+    Nothing is kept: there may be as many lines as the session had frames.
+    """
+    found = False
+    for line in read_lines(job.sidecar, job.clip_key, motions_from=None):
+        # whoever is carried was fused before; motions alone open nothing
+        if line.frame >= job.first_frame:
+            found = found or any(job.wanted.track(face) for face in line.faces)
     if not is_complete(job.sidecar):
         print(f"bauta: {job.sidecar} has no end: its writer was stopped", file=sys.stderr)
-    if not faces:
+    if not found:
         raise VaultError(f"{job.sidecar}: no fused face there that was asked for")
-    return faces, numbers
 
 
-def _searched(job: _Job, model: FusionModel, options: argparse.Namespace) -> Places:
+def _from_sidecar(job: _Job) -> Iterator[FrameFaces]:
+    """The faces of the clip's frames, read as they are needed."""
+    motions_from = None if job.keyframes_only else job.first_frame
+    for line in read_lines(job.sidecar, job.clip_key, motions_from=motions_from):
+        position = line.frame - job.first_frame
+        if position >= 0:
+            yield FrameFaces(position, line.number, line.faces, line.carried)
+
+
+def _searched(job: _Job, model: FusionModel, options: argparse.Namespace) -> Sequence[FrameFaces]:
     """Every place near where a face may be is tried, in the frames that were named."""
     if model.spec.mode == "obfswr":
         raise VaultError(
@@ -206,7 +222,7 @@ def _searched(job: _Job, model: FusionModel, options: argparse.Namespace) -> Pla
             reach_px=options.reach,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    faces: Places = {}
+    faces: dict[int, tuple[FusedFace, ...]] = {}
     for position, found in results:
         where = f"({found.square.x_px}, {found.square.y_px}, {found.square.side_px})"
         what = "opened" if found.is_face else "did not open; the best of all"
@@ -218,7 +234,10 @@ def _searched(job: _Job, model: FusionModel, options: argparse.Namespace) -> Pla
         raise VaultError(
             "the search found no face: try another --frame, --around X,Y,SIDE or a larger --reach"
         )
-    return faces
+    return [
+        FrameFaces(position, position + job.first_frame, faces[position])
+        for position in sorted(faces)
+    ]
 
 
 def _key_of(job: _Job, position: int, square: Square) -> bytes:
@@ -235,21 +254,25 @@ def _write_log(job: _Job, action: str) -> None:
         sidecar=job.sidecar,
         case=job.case,
         reason=job.reason,
-        tracks=sorted(job.tracks) or "all",
-        from_seconds=job.from_seconds,
-        to_seconds=None if math.isinf(job.to_seconds) else job.to_seconds,
+        tracks=sorted(job.wanted.tracks) or "all",
+        from_seconds=job.wanted.from_seconds,
+        to_seconds=None if math.isinf(job.wanted.to_seconds) else job.wanted.to_seconds,
+        keyframes_only=job.keyframes_only,
         opened_by=job.opened_by,
     )
 
 
-def _write(job: _Job, model: FusionModel, faces: Places, numbers: dict[int, int]) -> RecoveryCounts:
+def _write(
+    job: _Job, model: FusionModel, faces: Iterable[FrameFaces], wanted: Wanted
+) -> RecoveryCounts:
     if job.stills is not None:
         job.stills.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def open_faces(planes: YuvPlanes, position: int, squares: list[Square]) -> list[YuvPlanes]:
-        number = numbers[position]
+    def open_faces(
+        parts: Sequence[YuvPlanes], number: int, squares: Sequence[Square]
+    ) -> list[YuvPlanes]:
         keys = [face_key(job.clip_key, number, square.xys_px) for square in squares]
-        return open_squares(planes, squares, keys, model)
+        return open_parts(parts, keys, model)
 
     source = build_source(CameraSettings(id="recover", source=str(job.clip)))
     writer = RecoveredVideo(
@@ -265,7 +288,7 @@ def _write(job: _Job, model: FusionModel, faces: Places, numbers: dict[int, int]
                 writer,
                 size_px=job.header.size_px,
                 is_face=partial(_opened, model),
-                between_seconds=(job.from_seconds, job.to_seconds),
+                wanted=wanted,
                 stills=job.stills,
                 progress=lambda done: bar.update(task, completed=done.frames),
             )
@@ -294,6 +317,8 @@ def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
                     "frames": counts.frames,
                     "opened": counts.opened,
                     "not_opened": counts.not_opened,
+                    "carried": counts.carried,
+                    "without_keyframe": counts.without_keyframe,
                     "tracks": sorted(counts.tracks),
                     "stills": [str(path) for path in counts.stills],
                 }
@@ -301,13 +326,24 @@ def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
         )
     else:
         print(
-            f"{job.dest}: {counts.opened} faces of {len(counts.tracks)} tracks put back in "
-            f"{counts.frames} frames"
+            f"{job.dest}: recovered {counts.opened} faces at keyframes and {counts.carried} "
+            f"between them, of {len(counts.tracks)} tracks in {counts.frames} frames"
         )
+        if counts.carried:
+            print(
+                "Between keyframes (marked MOVED FACE) a face is its keyframe's, moved: it shows "
+                "who and where, not what the face did at that moment"
+            )
     if counts.not_opened:
         print(
             f"bauta: {counts.not_opened} squares did not open: they were coded too strongly or "
             "anew, or the clip was cut (--first-frame N) or is another one",
+            file=sys.stderr,
+        )
+    if counts.without_keyframe:
+        print(
+            f"bauta: {counts.without_keyframe} faces between keyframes stay protected: their "
+            "keyframe is not in the clip or did not open",
             file=sys.stderr,
         )
 

@@ -20,7 +20,7 @@ from .encode.probe import SOFTWARE, choose_encoder, live_preset, preset_costs
 from .errors import BautaError, SinkError
 from .frames import EncodedPacket, RawFrame
 from .intake import Intake, OpenSource, RawItem, SourceGap
-from .protect.fuse import FusionCounts
+from .protect.keyed import KeyedCounts
 from .publish.push import is_network
 from .publish.sink import Sink
 from .runtime.channel import Channel, ChannelClosed, Overflow
@@ -67,7 +67,7 @@ class CameraSession:
         if in_band is None:
             in_band = build_in_band(camera, live=self.live, threads=detector.threads)
         self.in_band = in_band
-        self.gate = build_gate(camera, in_band.fusion if in_band else None)
+        self.gate = build_gate(camera, in_band.overlay if in_band else None)
         self.sinks = build_sinks(camera, live=self.live) + (extra_sinks or [])
         self.encoder_name: str | None = None
         self.window: LookaheadWindow | None = None
@@ -200,7 +200,7 @@ class CameraSession:
                     item = self.raw.receive(STILL_ALIVE_SECONDS if self.live else None)
                 except TimeoutError:
                     # no original stays in memory longer than it must
-                    self._send_all(self.window.flush() if self.window else [])
+                    self._flush()
                     continue
                 except ChannelClosed:
                     break
@@ -211,10 +211,10 @@ class CameraSession:
                         self.window = self._open_window(item)
                     self._send_all(self.window.add(item))
                 elif isinstance(item, SourceGap):
-                    self._send_all(self.window.flush() if self.window else [])
+                    self._flush()
                 else:
                     self.protected.send(item)
-            self._send_all(self.window.flush() if self.window else [])
+            self._flush()
         finally:
             self.protected.close()
 
@@ -231,6 +231,12 @@ class CameraSession:
             fps=self.info.fps,
             slack_frames=0 if self.live else self.camera.protect.detect_every,
         )
+
+    def _flush(self) -> None:
+        """The stream pauses or ends: what waits goes out, what was kept of originals is dropped."""
+        self._send_all(self.window.flush() if self.window else [])
+        if self.in_band is not None:
+            self.in_band.overlay.forget()
 
     def _send_all(self, frames: list[ProtectedFrame]) -> None:
         for frame in frames:
@@ -285,6 +291,7 @@ class CameraSession:
                 pts_seconds=float(frame.pts * frame.time_base),
                 size_px=(frame.image.width, frame.image.height),
                 fused=frame.fused,
+                carried=frame.carried,
             )
 
     def _open_encoder(self, first: ProtectedFrame) -> Encoder:
@@ -328,9 +335,9 @@ class CameraSession:
                 raise SinkError(sink.error)
 
     @property
-    def fusion_counts(self) -> FusionCounts:
-        """Faces fused and not; all zero with another protector."""
-        return self.in_band.fusion.counts if self.in_band is not None else FusionCounts()
+    def keyed_counts(self) -> KeyedCounts:
+        """Faces fused and carried, and not; all zero with another protector."""
+        return self.in_band.overlay.counts if self.in_band is not None else KeyedCounts()
 
     def redactions(self) -> Counter[str]:
         """Why whole frames were obscured, and how often."""

@@ -36,24 +36,34 @@ def recover_frame(
 def open_squares(
     planes: YuvPlanes, squares: Sequence[Square], keys: Sequence[bytes], model: FusionModel
 ) -> list[YuvPlanes]:
-    """The original of each square, in their order; those of one side in one run of the network."""
-    if len(squares) != len(keys):
-        raise ValueError(f"{len(squares)} squares need as many keys, got {len(keys)}")
+    """The originals of a frame's squares. ShapeError for those outside; see `open_parts`."""
+    return open_parts([square.of(planes) for square in squares], keys, model)
+
+
+def open_parts(
+    parts: Sequence[YuvPlanes], keys: Sequence[bytes], model: FusionModel
+) -> list[YuvPlanes]:
+    """The originals of fused squares from their pixels, in their order.
+
+    Those of one side are one run of the network. Raises EngineError, ValueError.
+    """
+    if len(parts) != len(keys):
+        raise ValueError(f"{len(parts)} squares need as many keys, got {len(keys)}")
+    sides = [part.size_px[0] for part in parts]
     opened: dict[int, YuvPlanes] = {}
-    for side in sorted({square.side_px for square in squares}):
-        places = [i for i, square in enumerate(squares) if square.side_px == side]
-        parts = [squares[i].of(planes) for i in places]
+    for side in sorted(set(sides)):
+        places = [i for i, its in enumerate(sides) if its == side]
         secrets = face_secrets([keys[i] for i in places], model.spec, (side, side))
         luma, chroma = model.recover(
             (
-                np.stack([part.y for part in parts])[:, None],
-                np.stack([np.stack([part.u, part.v]) for part in parts]),
+                np.stack([parts[i].y for i in places])[:, None],
+                np.stack([np.stack([parts[i].u, parts[i].v]) for i in places]),
             ),
             secrets,
         )
         for row, i in enumerate(places):
             opened[i] = YuvPlanes(luma[row, 0], chroma[row, 0], chroma[row, 1])
-    return [opened[i] for i in range(len(squares))]
+    return [opened[i] for i in range(len(parts))]
 
 
 def put_back(planes: YuvPlanes, square: Square, face: YuvPlanes) -> None:

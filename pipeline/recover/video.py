@@ -1,13 +1,15 @@
-"""The recovered clip: the protected one with faces put back at their keyframes, and marked so.
+"""The recovered clip: the protected one with faces put back, and marked so.
 
 What is written here shows people. It is readable by its owner alone, and says on every frame for
-which case it was made.
+which case it was made. At keyframes a face comes from the frame's own pixels; between them it is
+the keyframe's, moved (`between.py`), and the frame says that as well: pictures taken out of a clip
+outlive its report. Stills are made of keyframes alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,15 +22,37 @@ import numpy as np
 from av.video.frame import PictureType
 
 from ..errors import SinkError, SourceError, VaultError
-from ..frames import FusedFace, ShapeError, Square, U8Array, YuvPlanes, planes_of
+from ..frames import CarriedFace, FusedFace, ShapeError, U8Array, YuvPlanes, planes_of
 from ..streams import first_frame_of
+from .between import Between, OpenFaces, lay_over
 from .in_band import put_back
 
 CRF = 14  # a recovered face should not be lost again
+MOVED = "MOVED FACE, "  # in front, where a narrow picture does not cut it off
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-OpenFaces = Callable[[YuvPlanes, int, list[Square]], list[YuvPlanes]]
-"""(protected planes, position in the clip, squares) to the squares' originals."""
+
+@dataclass(frozen=True, slots=True)
+class FrameFaces:
+    """The faces in one frame of the clip."""
+
+    position: int  # in the clip, from 0
+    number: int  # what its faces' keys are bound to, and what motions call their keyframe
+    fused: tuple[FusedFace, ...]
+    carried: tuple[CarriedFace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be opened; the rest keeps its protection."""
+
+    tracks: frozenset[int] = frozenset()  # empty: all
+    from_seconds: float = 0.0  # on the clip's own clock, both ends included
+    to_seconds: float = float("inf")
+
+    def track(self, face: FusedFace | CarriedFace) -> bool:
+        """Whether this person is."""
+        return not self.tracks or face.track_id in self.tracks
 
 
 @dataclass(slots=True)
@@ -36,31 +60,35 @@ class RecoveryCounts:
     """What came out; for the report."""
 
     frames: int = 0
-    opened: int = 0
+    opened: int = 0  # at keyframes
     not_opened: int = 0  # noise came out: another clip, another offset, or coded too strongly
+    carried: int = 0  # between keyframes, moved
+    without_keyframe: int = 0  # their keyframe is not in the clip, or did not open
     tracks: set[int] = field(default_factory=set)
     stills: list[Path] = field(default_factory=list)
 
 
 def put_faces_back(
     frames: Iterable[av.VideoFrame],
-    faces: Mapping[int, tuple[FusedFace, ...]],
+    faces: Iterable[FrameFaces],
     open_faces: OpenFaces,
     writer: RecoveredVideo,
     *,
     size_px: tuple[int, int],
     is_face: Callable[[U8Array], bool],
-    between_seconds: tuple[float, float] = (0.0, float("inf")),
+    wanted: Wanted | None = None,
     stills: Path | None = None,
     progress: Callable[[RecoveryCounts], None] = lambda _counts: None,
 ) -> RecoveryCounts:
-    """Write every frame; in those that `faces` names, by position, with the faces that open.
+    """Write every frame; in those that `faces` names, in order, with the faces that open.
 
     `is_face` tells by its luma whether a square has opened; what has not keeps its protection.
-    `between_seconds`: on the clip's own clock, both ends included; outside nothing is opened.
     Raises VaultError where the clip has another size than when it was protected, EngineError.
     """
-    counts = RecoveryCounts()
+    restorer = _Restorer(open_faces, is_face, wanted or Wanted(), stills)
+    counts = restorer.counts
+    upcoming = iter(faces)
+    here = next(upcoming, None)
     for position, image in enumerate(frames):
         if (image.width, image.height) != size_px:
             raise VaultError(
@@ -72,25 +100,90 @@ def put_faces_back(
             planes = planes_of(image)
         except ShapeError as error:
             raise SourceError(f"the clip is not what was protected: {error}") from None
-        seconds = image.time if image.time is not None else 0.0
-        wanted = between_seconds[0] <= seconds <= between_seconds[1]
-        here = faces.get(position, ()) if wanted else ()
-        # all of them first: a face put back must not be read as a part of another square
-        opened = open_faces(planes, position, [face.square for face in here]) if here else []
-        for face, original in zip(here, opened, strict=True):
-            if not is_face(original.y):
-                counts.not_opened += 1
-                continue
-            put_back(planes, face.square, original)
-            counts.opened += 1
-            counts.tracks.add(face.track_id)
-            if stills is not None:
-                name = f"frame-{position:06d}_track-{face.track_id}.png"
-                counts.stills.append(write_still(stills / name, original, image))
-        writer.write(image)
+        has_moved = False
+        if here is not None and here.position == position:
+            has_moved = restorer.restore(planes, here, image)
+            here = next(upcoming, None)
+        writer.write(image, has_moved=has_moved)
         counts.frames += 1
         progress(counts)
     return counts
+
+
+class _Restorer:
+    """Frame by frame, with the keyframes that it has seen."""
+
+    def __init__(
+        self,
+        open_faces: OpenFaces,
+        is_face: Callable[[U8Array], bool],
+        wanted: Wanted,
+        stills: Path | None,
+    ) -> None:
+        self._open_faces = open_faces
+        self._is_face = is_face
+        self._wanted = wanted
+        self._stills = stills
+        self._between = Between(open_faces, is_face)
+        self.counts = RecoveryCounts()
+
+    def restore(self, planes: YuvPlanes, here: FrameFaces, image: av.VideoFrame) -> bool:
+        """Write one frame's faces into its planes; whether one of them was moved there."""
+        seconds = image.time if image.time is not None else 0.0
+        if seconds > self._wanted.to_seconds:
+            return False
+        fused = [face for face in here.fused if self._wanted.track(face)]
+        self._between.expire(seconds)
+        if seconds < self._wanted.from_seconds:
+            # what is asked for may be carried from here
+            for face in fused:
+                protected = face.square.of(planes)
+                self._between.keep_closed(face, here.number, seconds, protected)
+            return False
+        # all of them first: a face put back must not be read as a part of another square
+        opened = self._opened(planes, here.number, fused, seconds)
+        has_moved = self._lay_over(planes, here)
+        for face, original in opened:
+            put_back(planes, face.square, original)
+            self.counts.opened += 1
+            self.counts.tracks.add(face.track_id)
+            if self._stills is not None:
+                name = f"frame-{here.position:06d}_track-{face.track_id}.png"
+                self.counts.stills.append(write_still(self._stills / name, original, image))
+        return has_moved
+
+    def _opened(
+        self, planes: YuvPlanes, number: int, fused: Sequence[FusedFace], seconds: float
+    ) -> list[tuple[FusedFace, YuvPlanes]]:
+        if not fused:
+            return []
+        squares = [face.square for face in fused]
+        originals = self._open_faces([square.of(planes) for square in squares], number, squares)
+        opened = []
+        for face, original in zip(fused, originals, strict=True):
+            if self._is_face(original.y):
+                self._between.keep_open(face, number, seconds, original)
+                opened.append((face, original))
+            else:
+                self._between.drop(face.track_id)
+                self.counts.not_opened += 1
+        return opened
+
+    def _lay_over(self, planes: YuvPlanes, here: FrameFaces) -> bool:
+        squares = [face.square for face in here.fused]  # also of those who were not asked for
+        fused_tracks = {face.track_id for face in here.fused}
+        has_moved = False
+        for face in here.carried:
+            if not self._wanted.track(face) or face.track_id in fused_tracks:
+                continue
+            keyframe = self._between.opened(face.track_id, face.motion)
+            if keyframe is None:
+                self.counts.without_keyframe += 1
+            elif lay_over(planes, keyframe, face.motion, squares):
+                self.counts.carried += 1
+                self.counts.tracks.add(face.track_id)
+                has_moved = True
+        return has_moved
 
 
 def first_frame_in(clip: Path) -> int | None:
@@ -118,9 +211,12 @@ class RecoveredVideo:
         self._stream: av.VideoStream | None = None
         self._last_pts = -1
 
-    def write(self, image: av.VideoFrame) -> None:
-        """Encode one frame, marked in place. Raises SinkError."""
-        burn_in(planes_of(image), self._mark)
+    def write(self, image: av.VideoFrame, *, has_moved: bool = False) -> None:
+        """Encode one frame, marked in place. Raises SinkError.
+
+        `has_moved`: a face in it is that of another frame, and the mark says so.
+        """
+        burn_in(planes_of(image), MOVED + self._mark if has_moved else self._mark)
         try:
             if self._stream is None or self._container is None:
                 self._open(image)

@@ -20,6 +20,7 @@ from .secret_map import KEY_BYTES, SALT_BYTES, key_from_password
 # Labels bind a derived value to its purpose and version; they never change with the code's names.
 _COMMITMENT_LABEL = b"bauta/v1/in-band commitment"
 _SIDECAR_LABEL = b"bauta/v1/in-band sidecar"
+_MOTION_LABEL = b"bauta/v1/in-band motion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ def commitment(clip_key: bytes) -> bytes:
 def sidecar_mac_key(clip_key: bytes) -> bytes:
     """(32,) With it the sidecar's lines are bound to the key and to each other."""
     return HKDF(hashes.SHA256(), 32, salt=None, info=_SIDECAR_LABEL).derive(clip_key)
+
+
+def sidecar_motion_key(clip_key: bytes, header_mac: bytes) -> bytes:
+    """(32,) It seals the motions of the one sidecar whose header has this mac.
+
+    Two sessions under one clip key would count their frames alike: they differ in their headers,
+    and so no nonce is used twice with a key.
+    """
+    return HKDF(hashes.SHA256(), 32, salt=header_mac, info=_MOTION_LABEL).derive(clip_key)
 
 
 def _checked(key: bytes, record: KeyRecord, refusal: str) -> bytes:

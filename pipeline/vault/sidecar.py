@@ -1,13 +1,17 @@
 """The sidecar of in-band recovery: where in a clip the fused squares are, line by line as JSON.
 
-    header  {"format": "bauta-inband/1", "model", "model_sha256", "created", "size": [w, h],
+    header  {"format": "bauta-inband/2", "model", "model_sha256", "created", "size": [w, h],
              "commitment", "salt", "recipients": [age1…], "sealed", "mac"}
     frame   {"frame", "pts_seconds", "faces": [{"track", "x", "y", "side"}], "mac"}
             and "number" where the number bound into the keys is not "frame"
+            and "moved", sealed, where faces show an earlier frame's protection: `sidecar_motion.py`
     end     {"end": frames in the clip, "mac"}; missing where the writer was killed
 
 Each mac is of its own line and of all before it, under a key derived from the clip key: nobody
 without it can alter a line unseen. Everything is read with bounds: a sidecar comes from outside.
+
+Format 1 has no "moved". The name had to change: who reads 1 alone would call such a line damaged,
+and is told now that the format is another.
 """
 
 from __future__ import annotations
@@ -28,16 +32,17 @@ from typing import IO, Any
 from cryptography.hazmat.primitives import constant_time
 
 from ..errors import SidecarError
-from ..frames import FusedFace, ShapeError, Square
+from ..frames import CarriedFace, FusedFace, ShapeError, Square
 from .clip_key import KeyRecord, sidecar_mac_key
 from .secret_map import SALT_BYTES
+from .sidecar_motion import MOST_CHARACTERS, MOST_FACES, MOST_SIDE_PX, MOST_TRACK, MotionCipher
 
-FORMAT = "bauta-inband/1"
+FORMAT = "bauta-inband/2"
+FORMAT_WITHOUT_MOTION = "bauta-inband/1"  # still read
 SUFFIX = ".inband.jsonl"
-MOST_LINE_BYTES = 64 * 1024
+# 256 faces: 175 kB of motions, were all of them wild, and 15 kB of squares
+MOST_LINE_BYTES = 256 * 1024
 MOST_LINES = 20_000_000  # a day of 25 frames/s has 2.2 million
-MOST_FACES = 256  # in one frame
-MOST_SIDE_PX = 16_384
 MOST_RECIPIENTS = 100
 _MAC_BYTES = 16
 # CAMERA_STAMP, as recordings and their sidecars are named
@@ -57,12 +62,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class FrameLine:
-    """The fused faces of one frame."""
+    """The fused faces of one frame, and those that were carried to it."""
 
     frame: int  # counts the encoded frames from 0
     number: int  # what the faces' keys are bound to; differs where a live stream lost frames
     pts_seconds: float  # on the output clock; for people, recovery counts frames
     faces: tuple[FusedFace, ...]
+    carried: tuple[CarriedFace, ...] = ()  # their `key_number` is the `number` of another line
 
 
 class SidecarWriter:
@@ -73,15 +79,20 @@ class SidecarWriter:
         self.path = path
         self._mac_key = sidecar_mac_key(clip_key)
         self._mac = b""
+        self._last_frame = -1
         self._file: IO[str] | None = None
         try:
             self._file = path.open("w", encoding="ascii", newline="\n")
         except OSError as error:
             raise SidecarError(f"{path}: {error.strerror}") from None
         self._write(_header_fields(header))
+        self._motions = MotionCipher(clip_key, self._mac, header.size_px)
 
     def add(self, line: FrameLine) -> None:
-        """Frames in order. Raises SidecarError."""
+        """Raises SidecarError, and ValueError where the frame does not come after the last one."""
+        if line.frame <= self._last_frame:  # its motions would be sealed under a used nonce
+            raise ValueError(f"frame {line.frame} comes after frame {self._last_frame}")
+        self._last_frame = line.frame
         fields: dict[str, Any] = {
             "frame": line.frame,
             "pts_seconds": round(line.pts_seconds, 6),
@@ -97,6 +108,8 @@ class SidecarWriter:
         }
         if line.number != line.frame:
             fields["number"] = line.number
+        if moved := self._motions.sealed(line.frame, line.number, line.carried):
+            fields["moved"] = moved
         self._write(fields)
 
     def close(self, frames: int) -> None:
@@ -144,14 +157,15 @@ def read_header(path: Path) -> Header:
         return _parse_header(_fields(path, 1, _next_line(path, 1, file) or b""), path)
 
 
-def read_lines(path: Path, clip_key: bytes) -> Iterator[FrameLine]:
-    """The lines of all fused frames, each checked to be as it was written.
+def read_lines(path: Path, clip_key: bytes, *, motions_from: int | None = 0) -> Iterator[FrameLine]:
+    """The lines of all frames with fused or carried faces, each checked to be as it was written.
 
-    Raises SidecarError with the line's number. A sidecar without its end is given as far as it
-    goes: `is_complete` tells.
+    `motions_from`: the first frame whose motions are opened; None: they stay sealed, and `carried`
+    is empty. Raises SidecarError with the line's number. A sidecar without its end is given as far
+    as it goes: `is_complete` tells.
     """
     mac_key, mac = sidecar_mac_key(clip_key), b""
-    size_px: tuple[int, int] | None = None
+    reader: _LineReader | None = None
     last_frame = last_number = -1
     with _opened(path) as file:
         for count in range(1, MOST_LINES):
@@ -163,15 +177,18 @@ def read_lines(path: Path, clip_key: bytes) -> Iterator[FrameLine]:
             mac = _mac(mac_key, mac, fields)
             if given is None or not constant_time.bytes_eq(given, mac):
                 raise SidecarError(f"{path}: line {count} is not as it was written")
-            if size_px is None:
+            if reader is None:
                 size_px = _parse_header(fields, path).size_px
+                cipher = MotionCipher(clip_key, mac, size_px)
+                has_motions = fields["format"] != FORMAT_WITHOUT_MOTION
+                reader = _LineReader(size_px, cipher if has_motions else None, motions_from)
                 continue
             if "end" in fields:
                 if file.read(1):
                     raise SidecarError(f"{path}: something follows its end in line {count}")
                 return
             try:
-                parsed = _parse_frame(fields, size_px)
+                parsed = reader.parse(fields)
             except (KeyError, TypeError, ValueError, ShapeError) as error:
                 raise SidecarError(f"{path}: line {count} is damaged: {error}") from None
             if parsed.frame <= last_frame or parsed.number <= last_number:
@@ -244,7 +261,7 @@ def _header_fields(header: Header) -> dict[str, Any]:
 
 
 def _parse_header(fields: dict[str, Any], path: Path) -> Header:
-    if fields.get("format") != FORMAT:
+    if fields.get("format") not in (FORMAT, FORMAT_WITHOUT_MOTION):
         raise SidecarError(f"{path}: is no sidecar of the format {FORMAT}")
     try:
         width, height = (_whole(value, 2, MOST_SIDE_PX) for value in fields["size"])
@@ -270,23 +287,39 @@ def _parse_header(fields: dict[str, Any], path: Path) -> Header:
         raise SidecarError(f"{path}: its header is damaged: {error}") from None
 
 
-def _parse_frame(fields: dict[str, Any], size_px: tuple[int, int]) -> FrameLine:
-    frame = _whole(fields["frame"], 0, 2**53)
-    seconds = fields["pts_seconds"]
-    if type(seconds) not in (int, float) or not math.isfinite(seconds):
-        raise ValueError("pts_seconds")
-    faces = [_parse_face(face, size_px) for face in _list(fields["faces"], MOST_FACES)]
-    number = _whole(fields.get("number", frame), 0, 2**53)
-    if set(fields) - {"frame", "number", "pts_seconds", "faces"}:
-        raise ValueError("unknown keys")
-    return FrameLine(frame, number, float(seconds), tuple(faces))
+@dataclass(frozen=True, slots=True)
+class _LineReader:
+    """The lines of one sidecar."""
+
+    size_px: tuple[int, int]
+    motions: MotionCipher | None  # None: the format has none
+    motions_from: int | None
+
+    def parse(self, fields: dict[str, Any]) -> FrameLine:
+        """Raises KeyError, TypeError, ValueError, ShapeError."""
+        frame = _whole(fields["frame"], 0, 2**53)
+        seconds = fields["pts_seconds"]
+        if type(seconds) not in (int, float) or not math.isfinite(seconds):
+            raise ValueError("pts_seconds")
+        faces = [_parse_face(face, self.size_px) for face in _list(fields["faces"], MOST_FACES)]
+        number = _whole(fields.get("number", frame), 0, 2**53)
+        if set(fields) - {"frame", "number", "pts_seconds", "faces", "moved"}:
+            raise ValueError("unknown keys")
+        carried: tuple[CarriedFace, ...] = ()
+        if "moved" in fields:
+            if self.motions is None:
+                raise ValueError("motions in a format that has none")
+            text = _text(fields["moved"], MOST_CHARACTERS)
+            if self.motions_from is not None and frame >= self.motions_from:
+                carried = self.motions.opened(frame, number, text)
+        return FrameLine(frame, number, float(seconds), tuple(faces), carried)
 
 
 def _parse_face(face: Any, size_px: tuple[int, int]) -> FusedFace:
     x, y, side = (_whole(face[name], 0, MOST_SIDE_PX) for name in ("x", "y", "side"))
     if x + side > size_px[0] or y + side > size_px[1]:
         raise ValueError("a square outside of the picture")
-    return FusedFace(_whole(face["track"], 0, 2**53), Square(x, y, side))
+    return FusedFace(_whole(face["track"], 0, MOST_TRACK), Square(x, y, side))
 
 
 def _whole(value: Any, least: int, most: int) -> int:

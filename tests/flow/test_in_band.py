@@ -20,7 +20,7 @@ from pipeline.vault import audit
 from pipeline.vault.clip_key import new_clip_key, open_with_password
 from pipeline.vault.secret_map import face_key
 from pipeline.vault.sidecar import FrameLine, read_header, read_lines
-from support.asserts import assert_faces_hidden, assert_faces_shown, face_visible
+from support.asserts import assert_faces_shown, face_visible
 from support.clips import Clip, decode_all, luma, make_clip
 from support.flow import (
     PATIENCE_S,
@@ -75,9 +75,10 @@ def recover(clip: Path, dest: Path, *options: str | Path) -> Done:
 
 
 def lines_of(dest: Path) -> list[FrameLine]:
+    """Those of keyframes."""
     sidecar = dest.with_name(dest.name + ".inband.jsonl")
     key = open_with_password(read_header(sidecar).keys, PASSWORD)
-    return list(read_lines(sidecar, key))
+    return [line for line in read_lines(sidecar, key) if line.faces]
 
 
 # --- files ---
@@ -108,9 +109,10 @@ def test_a_file_there_and_back(two_faces: Clip, tmp_path: Path) -> None:
             at = slice(y, y + side), slice(x, x + side)
             truth, found = originals[line.frame][at].astype(int), shown[line.frame][at]
             assert np.abs(truth - found).mean() < MOST_ERROR_LEVELS
-    # the frames between keep their protection
-    for index in set(range(75)) - {0, 25, 50}:
-        assert_faces_hidden(originals[index], shown[index], two_faces.truth[index])
+    # between them the faces are moved as their protection was; how well, is for the flow's tests
+    assert done.result["carried"] > 130 and done.result["without_keyframe"] == 0
+    for index in (1, 3, 26, 28, 51, 53):
+        assert_faces_shown(originals[index], shown[index], two_faces.truth[index])
     # the mark is in every frame, at the bottom left, and nothing else has changed
     for index in (0, 1, 40, 74):
         assert np.abs(shown[index][-10:, :60].astype(int) - hidden[index][-10:, :60]).mean() > 20

@@ -17,7 +17,7 @@ from pipeline.vault.clip_key import open_with_identity, open_with_password
 from pipeline.vault.identity import load_identity
 from pipeline.vault.secret_map import face_key
 from pipeline.vault.sidecar import read_header, read_lines
-from support.asserts import assert_faces_hidden, assert_faces_shown, face_visible
+from support.asserts import assert_faces_shown, face_visible
 from support.clips import Clip, decode_all, make_clip
 from support.flow import assert_no_face, bauta, pictures_of, settings_for, wait_for
 from support.rtsp_server import rtsp_camera
@@ -82,9 +82,11 @@ def test_there_and_back_through_a_codec(
             whole = np.array([0, 0, *truth.y.shape], np.float32)
             assert_faces_shown(truth.y.copy(), found.y.copy(), whole, least=0.6)
             assert face_visible(truth.y.copy(), protected.y.copy(), whole) < 0.2
-    for index in (1, 30, 59):
+    # moved to the frame behind it, a keyframe's face is still a face
+    assert done.result["carried"] > 100 and done.result["without_keyframe"] == 0
+    for index in (1, 26):
         old, new = planes_of(originals[index]).y, planes_of(shown[index]).y
-        assert_faces_hidden(old, new, two_faces.truth[index])
+        assert_faces_shown(old, new, two_faces.truth[index], least=0.6)
 
 
 def test_wrong_keys_open_noise(two_faces: Clip, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from engines.bands import BandLayout
 from pipeline import build
 from pipeline.errors import SettingsError, SidecarError, UsageError
-from pipeline.frames import FusedFace, Square
+from pipeline.frames import MOTION_CELLS, CarriedFace, FusedFace, Motion, Square
 from pipeline.in_band import ModelName, Sidecars, sidecar_paths
 from pipeline.recover_command import _opened
 from pipeline.settings import CameraSettings
@@ -34,8 +34,15 @@ def sidecars(paths: list[Path], *, live: bool = False) -> Sidecars:
     return Sidecars("cam", paths, ModelName("m", "ab" * 32), KEY, live=live)
 
 
-def note(some: Sidecars, number: int, fused: tuple[FusedFace, ...] = FACE) -> None:
-    some.note(number=number, pts_seconds=number / 25, size_px=(64, 96), fused=fused)
+def note(
+    some: Sidecars,
+    number: int,
+    fused: tuple[FusedFace, ...] = FACE,
+    carried: tuple[CarriedFace, ...] = (),
+) -> None:
+    some.note(
+        number=number, pts_seconds=number / 25, size_px=(64, 96), fused=fused, carried=carried
+    )
 
 
 def test_a_line_names_the_frame_that_is_coded_and_the_number_of_its_keys(tmp_path: Path) -> None:
@@ -50,6 +57,27 @@ def test_a_line_names_the_frame_that_is_coded_and_the_number_of_its_keys(tmp_pat
         lines = list(read_lines(path, KEY.key))
         assert [(line.frame, line.number) for line in lines] == [(0, 0), (2, 4), (3, 6)]
         assert is_complete(path) and read_header(path).size_px == (64, 96)
+
+
+def test_carried_faces_have_lines_of_their_own(tmp_path: Path) -> None:
+    """Also those whose keyframe, number 1, was dropped behind the gate: recovery counts them."""
+    still = np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.int16)
+
+    def carried(key_number: int) -> tuple[CarriedFace, ...]:
+        return (CarriedFace(3, Motion(key_number, (8, 18, 52), (8, 20, 52), still)),)
+
+    some = sidecars([tmp_path / "one.jsonl"])
+    note(some, 0)
+    note(some, 2, (), carried(1))
+    note(some, 3, ())
+    note(some, 4, (), carried(0))
+    note(some, 5, FACE, carried(0))
+    some.close()
+    lines = list(read_lines(tmp_path / "one.jsonl", KEY.key))
+    assert [(line.frame, line.number) for line in lines] == [(0, 0), (1, 2), (3, 4), (4, 5)]
+    assert [len(line.faces) for line in lines] == [1, 0, 0, 1]
+    keys = [[face.motion.key_number for face in line.carried] for line in lines]
+    assert keys == [[], [1], [0], [0]]
 
 
 def test_a_file_ends_with_its_sidecar_and_a_camera_goes_on(

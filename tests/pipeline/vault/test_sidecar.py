@@ -57,7 +57,7 @@ def test_what_was_written_is_read(path: Path) -> None:
     assert read(path) == (HEADER, LINES)
     assert is_complete(path)
     header, *lines, end = (json.loads(line) for line in path.read_text().splitlines())
-    assert header["format"] == "bauta-inband/1" and end["end"] == 75
+    assert header["format"] == "bauta-inband/2" and end["end"] == 75
     assert "number" not in lines[0] and lines[2]["number"] == 53
 
 
@@ -164,6 +164,7 @@ json_like = st.recursive(
 NAMES = (
     *("format", "model", "model_sha256", "created", "size", "commitment", "salt", "recipients"),
     *("sealed", "mac", "frame", "number", "pts_seconds", "faces", "end", "track", "x", "y", "side"),
+    "moved",
 )
 keys_of_ours = st.sampled_from(NAMES)
 like_a_line = st.dictionaries(keys_of_ours, json_like, max_size=10).map(
@@ -210,7 +211,13 @@ WRONG_LINES: dict[str, dict[str, Any]] = {
     "time is text": frame_line(pts_seconds="1"),
     "something more": frame_line(extra=1),
     "the same frame twice": frame_line(frame=50),
-    "a header again": {"format": "bauta-inband/1"},
+    "a header again": {"format": "bauta-inband/2"},
+    "motions no text": frame_line(moved=["AAAA"]),
+    "motions no base64": frame_line(moved="no base64!"),
+    "motions in other letters": frame_line(moved="\u00e4" * 400),
+    "motions too short": frame_line(moved="AAAA"),
+    "motions not sealed": frame_line(moved="A" * 364),
+    "motions too long": frame_line(moved="A" * 200_000),
 }
 
 
@@ -230,7 +237,7 @@ def test_a_line_must_make_sense_even_with_the_right_mac(tmp_path: Path, case: st
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": "bauta-inband/2"},
+        {"format": "bauta-inband/3"},
         {"size": [640]},
         {"size": [640, 360, 3]},
         {"size": [0, 360]},
@@ -282,6 +289,18 @@ def test_a_writer_is_closed_twice_without_harm(tmp_path: Path) -> None:
     writer.close(0)
     writer.add(LINES[0])  # too late: not written, no error
     assert path.read_text().count("\n") == 2
+
+
+def test_frames_come_in_order(tmp_path: Path) -> None:
+    """The frame is the nonce of its motions: twice must be impossible."""
+    writer = SidecarWriter(tmp_path / "a", HEADER, KEY.key)
+    writer.add(LINES[1])
+    for line in (LINES[1], LINES[0]):
+        with pytest.raises(ValueError, match="comes after frame 25"):
+            writer.add(line)
+    writer.add(LINES[2])
+    writer.close(75)
+    assert read(tmp_path / "a") == (HEADER, LINES[1:])
 
 
 def test_where_it_is_looked_for(tmp_path: Path) -> None:
