@@ -188,7 +188,7 @@ class FusedFace:
     square: Square
 
 
-MOTION_CELLS = 9  # a side; benchmarks/flow.py, table "grid"
+MOTION_CELLS = 9  # a side; benchmarks/motion.py, table "grid"
 
 
 @dataclass(frozen=True, slots=True)

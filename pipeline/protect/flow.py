@@ -1,15 +1,17 @@
-"""How a face moved from one frame to the next: dense flow between two small pictures of it.
+"""How a face moved from one frame to the next, measured between two small pictures of it.
 
 Both pictures are squares around the face, each where the tracker saw it in its frame, shrunk to
-the same bounded size: what the box did is no motion any more, only the rest has to be found. DIS
-(Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016) finds it in both
-directions; where the two disagree it is not to be trusted. Alternatives: benchmarks/flow.py.
+the same bounded size: what the box did is no motion any more, only the rest has to be found. It is
+found by pyramidal Lucas-Kanade (Bouguet, "Pyramidal implementation of the Lucas Kanade feature
+tracker", 2000) at the cells of a coarse grid that lie on the face, forth and back: what does not
+come back to where it began is not trusted. Dense flow is smooth where face and background part, so
+the background drags the face along: DIS was off by six times as much after a second
+(benchmarks/motion.py, table "methods").
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +19,20 @@ from numpy.typing import NDArray
 
 from ..frames import MOTION_CELLS, FloatArray, U8Array
 
-VIEW_PX = 96  # side of the small pictures; benchmarks/flow.py, table "methods"
-LEAST_PART_PX = 8  # of the frame inside a view; DIS itself refuses pictures of 8 px
+VIEW_PX = 96  # side of the small pictures; benchmarks/motion.py, table "methods"
+LEAST_PART_PX = 8  # of the frame inside a view: less shows nothing to follow
+_WINDOW_PX = 11  # of Lucas-Kanade, in the view
+_LEVELS = 2  # halvings: motions of up to a quarter of the view are found
+_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+_INNER = 0.8  # of the box: at its edge half of a window is background
+_LEAST_WEIGHT = 0.1  # of a cell that is looked at
+_HALF_TRUSTED = 0.01  # of the view, between forth and back: half of a cell's weight is left
+_LOST = 0.02  # the same: nothing is left
+_LEAST_CELLS = 6  # an affine motion has as many unknowns, two to a cell
+_EVEN_SPREAD = 40.0  # levels: a face's standard deviation, as it is compared
+_LEAST_SPREAD = 8.0  # a flat face is not made of noise
 _RESIDUAL_PX = 48
 _NOISE_LEVELS = 6.0  # differences of this size are a camera's noise, whatever the contrast
-_NO_GUESS: FloatArray = np.zeros(0, np.float32)  # DIS begins with no motion
 _OUTSIDE = 0.02  # weight of what lies beside the face
 
 _CENTRES = (np.arange(MOTION_CELLS, dtype=np.float32) + np.float32(0.5)) / MOTION_CELLS
@@ -45,7 +56,7 @@ class Flow:
     """From a view to the one before; lengths are shares of the view's side."""
 
     moved: FloatArray = field(repr=False)  # (G, G, 2) from each cell's centre to where it was
-    disagreement: float  # between forth and back, mean over the face
+    disagreement: float  # between forth and back, mean over the face; inf: nothing was found
     residual: float  # of the luma that the motion does not explain, in parts of its contrast
 
 
@@ -76,29 +87,66 @@ def face_weights(box_xyxy: FloatArray) -> FloatArray:
     return weights.astype(np.float32, copy=False)
 
 
-class FlowEstimator:
-    """Holds DIS and its buffers. Used by one thread."""
+def flow_between(before: View, now: View, face_xyxy: FloatArray) -> Flow:
+    """`face_xyxy` (4,): its box in `now`, in shares of the side. Raises cv2.error, ValueError."""
+    inner = _shrunk(face_xyxy, _INNER)
+    weights = face_weights(inner)
+    asked = weights >= _LEAST_WEIGHT
+    moved = np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.float32)
+    trust = np.zeros((MOTION_CELLS, MOTION_CELLS), np.float32)
+    then, here = (_evened(view.luma, face_xyxy) for view in (before, now))
+    moved[asked], off, found = _tracked(then, here, CELLS[asked])
+    trust[asked] = weights[asked] * found / (1 + (off / _HALF_TRUSTED) ** 2)
+    # what was lost counts as much as the worst that was not
+    disagreement = float(np.average(np.where(found, off, _LOST), weights=weights[asked]))
+    if np.count_nonzero(trust) < _LEAST_CELLS:
+        return Flow(np.zeros_like(moved), float("inf"), 0.0)
+    # IdentityMask's affine module and background mask: the face moves by what was measured on it,
+    # its surroundings, which may stand still, by the affine motion of the face.
+    rigid = affine(moved, trust, rounds=3)
+    whole = rigid + trust[..., None] * (moved - rigid)
+    if not np.isfinite(whole).all():
+        raise ValueError("the flow is not finite")
+    residual = _residual(then, here, whole, face_weights(face_xyxy))
+    return Flow(whole.astype(np.float32, copy=False), disagreement, residual)
 
-    def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
-    def between(self, before: View, now: View, weights: FloatArray) -> Flow:
-        """`weights`: `face_weights` of `now`. Raises cv2.error, ValueError where it finds none."""
-        forth = _pooled(self._dis.calc(now.luma, before.luma, _NO_GUESS))
-        back = _pooled(self._dis.calc(before.luma, now.luma, _NO_GUESS))
-        disagreement = np.linalg.norm(forth + sample(back, CELLS + forth), axis=2)
-        # IdentityMask's affine module and background mask: the face moves by what it measured,
-        # its surroundings, which may stand still, by the affine motion of the face.
-        rigid = affine(forth, weights, rounds=2)
-        moved = rigid + weights[..., None] * (forth - rigid)
-        if not np.isfinite(moved).all():
-            raise ValueError("the flow is not finite")
-        total = float(weights.sum())
-        return Flow(
-            moved.astype(np.float32, copy=False),
-            float((weights * disagreement).sum()) / total,
-            _residual(before.luma, now.luma, moved, weights),
-        )
+def _evened(luma: U8Array, face_xyxy: FloatArray) -> U8Array:
+    """The same face in the same light: Lucas-Kanade takes a change of light for motion."""
+    x1, y1, x2, y2 = (int(v) for v in np.clip(face_xyxy * VIEW_PX, 0, VIEW_PX))
+    face = luma[y1:y2, x1:x2]
+    if not face.size:
+        return luma
+    mean, spread = cv2.meanStdDev(face)
+    gain = _EVEN_SPREAD / max(float(spread[0, 0]), _LEAST_SPREAD)
+    curve = np.clip((np.arange(256) - float(mean[0, 0])) * gain + 128, 0, 255)
+    return np.asarray(cv2.LUT(luma, curve.astype(np.uint8)), np.uint8)
+
+
+def _tracked(
+    before: U8Array, now: U8Array, places: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """From `places` (N, 2) of `now` to where they were: (N, 2) the way, (N,) how far off the way
+    back ended, (N,) whether it is to be believed. All in shares of the side.
+    """
+    points = np.asarray(places * VIEW_PX - np.float32(0.5), np.float32)
+    window = (_WINDOW_PX, _WINDOW_PX)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        now, before, points, points.copy(), winSize=window, maxLevel=_LEVELS, criteria=_STOP
+    )
+    again, returned, _ = cv2.calcOpticalFlowPyrLK(
+        before, now, there, points.copy(), winSize=window, maxLevel=_LEVELS, criteria=_STOP
+    )
+    off = np.asarray(np.linalg.norm(again - points, axis=1) / VIEW_PX, np.float32)
+    # NaN is not below anything
+    believed = (found.ravel() > 0) & (returned.ravel() > 0) & (off < _LOST)
+    way = np.where(believed[:, None], (there - points) / np.float32(VIEW_PX), np.float32(0))
+    return np.asarray(way, np.float32), np.where(believed, off, np.float32(_LOST)), believed
+
+
+def _shrunk(box_xyxy: FloatArray, share: float) -> FloatArray:
+    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2
+    return np.asarray(np.concatenate([centre - half * share, centre + half * share]), np.float32)
 
 
 def affine(grid: FloatArray, weights: FloatArray, *, rounds: int = 1) -> FloatArray:
@@ -118,12 +166,6 @@ def affine(grid: FloatArray, weights: FloatArray, *, rounds: int = 1) -> FloatAr
 def sample(grid: FloatArray, places: FloatArray) -> FloatArray:
     """A (G, G, 2) grid between its cells, at places in shares of the side; continued outside."""
     return _fetch(grid, places * np.float32(MOTION_CELLS) - np.float32(0.5))
-
-
-def _pooled(dense_px: NDArray[Any]) -> FloatArray:
-    """Pixels of the view to (G, G, 2) cell means in shares of its side."""
-    cells = cv2.resize(dense_px, (MOTION_CELLS, MOTION_CELLS), interpolation=cv2.INTER_AREA)
-    return np.asarray(cells / np.float32(VIEW_PX), np.float32)
 
 
 def _residual(before: U8Array, now: U8Array, moved: FloatArray, weights: FloatArray) -> float:

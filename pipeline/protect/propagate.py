@@ -32,13 +32,13 @@ from ..frames import (
 from ..motion import as_grid, move
 from ..runtime.ratelimit import RateLimitedLog
 from .budget import Budget
-from .flow import CELLS, FlowEstimator, View, affine, face_weights, sample, view_of
+from .flow import CELLS, View, affine, face_weights, flow_between, sample, view_of
 from .fuse import FusedFacePatches
 
-# Thresholds: benchmarks/flow.py, table "doubt". Lengths in face widths.
-MOST_DISAGREEMENT = 0.03  # in one frame, between the flow forth and back
-MOST_DRIFT = 0.12  # the same, added up since the keyframe
-MOST_RESIDUAL = 0.45  # of the face's contrast, which its motion does not explain
+# Thresholds: benchmarks/motion.py, table "doubt". Lengths in face widths.
+MOST_DISAGREEMENT = 0.025  # in one frame, between the flow forth and back
+MOST_DRIFT = 0.1  # the same, added up since the keyframe
+MOST_RESIDUAL = 0.42  # of the face's contrast, which its motion does not explain
 MOST_TURN_DEGREES = 15.0  # since the keyframe: beyond it the pixels are another face's view
 MOST_SCALE = 1.25  # either way: beyond it they are too coarse or too fine
 MOST_STRAY = 0.3  # between the face's box and where the motion says that it is
@@ -102,7 +102,6 @@ class Propagation:
         self._time = Budget(LIVE_SHARE, most=LIVE_SAVED_SECONDS) if live else None
         self._tracks: dict[int, _Track] = {}
         self._frame_px: tuple[int, int] | None = None
-        self._flow = FlowEstimator()
         self._quiet = RateLimitedLog(_log)
         self.carried = 0  # faces, frame by frame
         self.too_slow = 0  # faces that were let go for want of time
@@ -210,8 +209,8 @@ class Propagation:
             raise _InDoubt("uncovered")
         side = view.xys_px[2]
         origin = np.array([*view.xys_px[:2], *view.xys_px[:2]], np.float32)
-        weights = face_weights((face.box_xyxy_px - origin) / np.float32(side))
-        flow = self._flow.between(track.view, view, weights)
+        box = np.asarray((face.box_xyxy_px - origin) / np.float32(side), np.float32)
+        flow = flow_between(track.view, view, box)
         faces_per_side = side / _width_px(face)
         disagreement = flow.disagreement * faces_per_side
         track.drift += disagreement
@@ -223,7 +222,7 @@ class Propagation:
         before = CELLS + flow.moved
         track.off_px = sample(track.off_px, before) + flow.moved * np.float32(track.key_xys_px[2])
         track.view, track.last_number, track.last_seconds = view, moment.number, moment.pts_seconds
-        _check_pose(track, view.xys_px, face, weights)
+        _check_pose(track, view.xys_px, face, face_weights(box))
         motion = Motion(track.key_number, track.key_xys_px, view.xys_px, as_grid(track.off_px))
         moved = move(track.planes, track.xy_px, track.weight, motion, planes.size_px)
         if moved is None:

@@ -99,7 +99,7 @@ def lay_over(
     square = keyframe.square
     weight = soft_square(square.side_px)
     moved = move(
-        keyframe.planes, (square.x_px, square.y_px), weight, motion, frame_px=planes.size_px
+        keyframe.planes, (square.x_px, square.y_px), weight, motion, planes.size_px, sharp=True
     )
     if moved is None:
         return False
