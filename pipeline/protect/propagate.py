@@ -102,6 +102,7 @@ class Propagation:
         self._time = Budget(LIVE_SHARE, most=LIVE_SAVED_SECONDS) if live else None
         self._tracks: dict[int, _Track] = {}
         self._frame_px: tuple[int, int] | None = None
+        self._flow = flow_between
         self._quiet = RateLimitedLog(_log)
         self.carried = 0  # faces, frame by frame
         self.too_slow = 0  # faces that were let go for want of time
@@ -210,7 +211,7 @@ class Propagation:
         side = view.xys_px[2]
         origin = np.array([*view.xys_px[:2], *view.xys_px[:2]], np.float32)
         box = np.asarray((face.box_xyxy_px - origin) / np.float32(side), np.float32)
-        flow = flow_between(track.view, view, box)
+        flow = self._flow(track.view, view, box)
         faces_per_side = side / _width_px(face)
         disagreement = flow.disagreement * faces_per_side
         track.drift += disagreement
