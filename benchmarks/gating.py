@@ -66,9 +66,16 @@ class _Recorder(Gate):
         super().__init__("gating", lambda _planes, _faces: [])
         self.boxes: list[list[FaceBox]] = []
 
-    def protect(self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones) -> ProtectedFrame:
+    def protect(
+        self,
+        frame: RawFrame,
+        faces: Sequence[FaceBox],
+        zones: Zones,
+        *,
+        follows_cut: bool = False,
+    ) -> ProtectedFrame:
         """See Gate."""
-        del zones
+        del zones, follows_cut
         self.boxes.append(list(faces))
         return self.redact(frame, "only measured")
 

@@ -100,7 +100,7 @@ def flow_between(before: View, now: View, face_xyxy: FloatArray) -> Flow:
     # what was lost counts as much as the worst that was not
     disagreement = float(np.average(np.where(found, off, _LOST), weights=weights[asked]))
     if np.count_nonzero(trust) < _LEAST_CELLS:
-        return Flow(np.zeros_like(moved), float("inf"), 0.0)
+        return Flow(np.zeros_like(moved), float("inf"), float("inf"))
     # IdentityMask's affine module and background mask: the face moves by what was measured on it,
     # its surroundings, which may stand still, by the affine motion of the face.
     rigid = affine(moved, trust, rounds=3)

@@ -216,10 +216,10 @@ class Propagation:
         disagreement = flow.disagreement * faces_per_side
         track.drift += disagreement
         # written so that NaN is doubt
-        if not flow.residual <= MOST_RESIDUAL:
-            raise _InDoubt("residual")
         if not (disagreement <= MOST_DISAGREEMENT and track.drift <= MOST_DRIFT):
             raise _InDoubt("forward-backward")
+        if not flow.residual <= MOST_RESIDUAL:
+            raise _InDoubt("residual")
         before = CELLS + flow.moved
         track.off_px = sample(track.off_px, before) + flow.moved * np.float32(track.key_xys_px[2])
         track.view, track.last_number, track.last_seconds = view, moment.number, moment.pts_seconds

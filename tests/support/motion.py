@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -64,16 +63,9 @@ def _paint(luma: FloatArray, face: Placed) -> None:
     texture = textured((side, side), seed=face.seed).astype(np.float32)
     disc = np.zeros((side, side), np.float32)
     cv2.circle(disc, (side // 2, side // 2), int(FACE_PX), 1.0, -1)
-    disc = cv2.GaussianBlur(disc, (0, 0), 3)
+    disc = np.asarray(cv2.GaussianBlur(disc, (0, 0), 3), np.float32)
     move = cv2.getRotationMatrix2D((side / 2, side / 2), -face.turn_degrees, face.scale)
-    move[:, 2] += (face.x_px - side / 2, face.y_px - side / 2)
+    move[:, 2] += np.array((face.x_px - side / 2, face.y_px - side / 2))
     size = (luma.shape[1], luma.shape[0])
     weight = cv2.warpAffine(disc, move, size)
     luma += weight * (cv2.warpAffine(texture, move, size) - luma)
-
-
-def turned(x: float, y: float, degrees: float) -> tuple[float, float]:
-    """A point about the origin, clockwise on the screen."""
-    radians = math.radians(degrees)
-    cos, sin = math.cos(radians), math.sin(radians)
-    return x * cos - y * sin, x * sin + y * cos
