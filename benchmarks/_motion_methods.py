@@ -296,7 +296,8 @@ class Product:
     def grid(self, before: Sight, now: Sight) -> FloatArray:
         """See Method. What the flow says about itself stays in the attributes, in face widths."""
         here, there = (View(each.xys_px, each.view(VIEW_PX)) for each in (now, before))
-        flow = flow_between(there, here, now.box_in_view())
+        box = now.box_in_view()
+        flow = flow_between(there, here, box, face_weights(box))
         width = float((now.box[2:] - now.box[:2]).max())
         self.disagreement = flow.disagreement * now.xys_px[2] / width
         self.residual = flow.residual

@@ -87,10 +87,12 @@ def face_weights(box_xyxy: FloatArray) -> FloatArray:
     return weights.astype(np.float32, copy=False)
 
 
-def flow_between(before: View, now: View, face_xyxy: FloatArray) -> Flow:
-    """`face_xyxy` (4,): its box in `now`, in shares of the side. Raises cv2.error, ValueError."""
-    inner = _shrunk(face_xyxy, _INNER)
-    weights = face_weights(inner)
+def flow_between(before: View, now: View, face_xyxy: FloatArray, face: FloatArray) -> Flow:
+    """`face_xyxy` (4,): its box in `now`, in shares of the side; `face`: its `face_weights`.
+
+    Raises cv2.error, ValueError.
+    """
+    weights = face_weights(_shrunk(face_xyxy, _INNER))
     asked = weights >= _LEAST_WEIGHT
     moved = np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.float32)
     trust = np.zeros((MOTION_CELLS, MOTION_CELLS), np.float32)
@@ -103,11 +105,11 @@ def flow_between(before: View, now: View, face_xyxy: FloatArray) -> Flow:
         return Flow(np.zeros_like(moved), float("inf"), float("inf"))
     # IdentityMask's affine module and background mask: the face moves by what was measured on it,
     # its surroundings, which may stand still, by the affine motion of the face.
-    rigid = affine(moved, trust, rounds=3)
+    rigid = affine(moved, trust, rounds=2)
     whole = rigid + trust[..., None] * (moved - rigid)
     if not np.isfinite(whole).all():
         raise ValueError("the flow is not finite")
-    residual = _residual(then, here, whole, face_weights(face_xyxy))
+    residual = _residual(then, here, whole, face)
     return Flow(whole.astype(np.float32, copy=False), disagreement, residual)
 
 

@@ -211,7 +211,8 @@ class Propagation:
         side = view.xys_px[2]
         origin = np.array([*view.xys_px[:2], *view.xys_px[:2]], np.float32)
         box = np.asarray((face.box_xyxy_px - origin) / np.float32(side), np.float32)
-        flow = self._flow(track.view, view, box)
+        weights = face_weights(box)
+        flow = self._flow(track.view, view, box, weights)
         faces_per_side = side / _width_px(face)
         disagreement = flow.disagreement * faces_per_side
         track.drift += disagreement
@@ -223,7 +224,7 @@ class Propagation:
         before = CELLS + flow.moved
         track.off_px = sample(track.off_px, before) + flow.moved * np.float32(track.key_xys_px[2])
         track.view, track.last_number, track.last_seconds = view, moment.number, moment.pts_seconds
-        _check_pose(track, view.xys_px, face, face_weights(box))
+        _check_pose(track, view.xys_px, face, weights)
         motion = Motion(track.key_number, track.key_xys_px, view.xys_px, as_grid(track.off_px))
         moved = move(track.planes, track.xy_px, track.weight, motion, planes.size_px)
         if moved is None:

@@ -34,7 +34,7 @@ def test_a_known_shift_is_found(x: float, y: float) -> None:
     square = (50, 50, 192)
     before, now = view_of(luma, square), view_of(shifted(luma, x, y), square)
     assert before is not None and now is not None
-    flow = flow_between(before, now, FACE)
+    flow = flow_between(before, now, FACE, WEIGHTS)
     # from here to where it was: the other way
     off_px = np.abs(flow.moved * 192 - np.array([-x, -y])).max(axis=2)
     assert np.average(off_px, weights=WEIGHTS) < 0.6
@@ -45,7 +45,7 @@ def test_another_face_is_not_explained_by_motion() -> None:
     square = (50, 50, 192)
     before, now = (view_of(textured((300, 300), seed=n), square) for n in (1, 2))
     assert before is not None and now is not None
-    flow = flow_between(before, now, FACE)
+    flow = flow_between(before, now, FACE, WEIGHTS)
     assert flow.disagreement > 0.015 or flow.residual > 0.6
 
 
@@ -56,7 +56,7 @@ def test_half_a_face_that_changed_is_a_residual() -> None:
     square = (50, 50, 192)
     before, now = view_of(one, square), view_of(masked, square)
     assert before is not None and now is not None
-    assert flow_between(before, now, FACE).residual > 0.4
+    assert flow_between(before, now, FACE, WEIGHTS).residual > 0.4
 
 
 def test_the_background_does_not_drag_the_face_along() -> None:
@@ -68,7 +68,7 @@ def test_the_background_does_not_drag_the_face_along() -> None:
     frames = [np.where(oval > 0, face, shifted(wall, 12.0 * n, 0)).astype(np.uint8) for n in (0, 1)]
     before, now = (view_of(frame, square) for frame in frames)
     assert before is not None and now is not None
-    flow = flow_between(before, now, FACE)
+    flow = flow_between(before, now, FACE, WEIGHTS)
     assert np.average(np.abs(flow.moved * 192).max(axis=2), weights=WEIGHTS) < 0.5
 
 
@@ -76,7 +76,7 @@ def test_where_nothing_can_be_followed_nothing_is_claimed() -> None:
     flat = np.full((300, 300), 90, np.uint8)
     view = view_of(flat, (50, 50, 192))
     assert view is not None
-    flow = flow_between(view, view, FACE)
+    flow = flow_between(view, view, FACE, WEIGHTS)
     assert flow.disagreement == float("inf") and not flow.moved.any()
 
 
@@ -86,7 +86,7 @@ def test_brighter_light_is_no_residual() -> None:
     before = view_of(luma, square)
     now = view_of(np.clip(luma.astype(int) + 25, 0, 255).astype(np.uint8), square)
     assert before is not None and now is not None
-    assert flow_between(before, now, FACE).residual < 0.1
+    assert flow_between(before, now, FACE, WEIGHTS).residual < 0.1
 
 
 @pytest.mark.parametrize("square", [(-40, -40, 120), (230, 240, 120), (-10, 0, 320)])
