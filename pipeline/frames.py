@@ -127,6 +127,7 @@ class FaceBox:
     track_id: int
     box_xyxy_px: FloatArray = field(repr=False)  # (4,)
     slack_px: float  # uncertainty of each side: extrapolated boxes are covered wider
+    is_seen: bool = True  # found at or after this frame; False: held where it may have gone
 
     def __post_init__(self) -> None:
         if self.box_xyxy_px.shape != (4,) or not np.isfinite(self.box_xyxy_px).all():

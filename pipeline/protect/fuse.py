@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -121,8 +121,13 @@ class FaceFusion:
         due: Sequence[FaceBox],
         patches: Sequence[FacePatch],
         moment: FrameMoment,
+        held: Collection[int] = (),
     ) -> list[FusedFacePatches]:
-        """Those of the faces that can be fused in this frame; reads `planes`, writes nothing."""
+        """Those of the faces that can be fused in this frame; reads `planes`, writes nothing.
+
+        `held`: tracks whose face was not found again. It may have gone, or be the same person as
+        a face that was found where it was.
+        """
         if self._off:
             self.not_fused["switched off"] += len(due)
             for face in due:
@@ -132,7 +137,7 @@ class FaceFusion:
         for face in due:
             placed = self._place(face, planes.size_px, patches, moment, jobs)
             if isinstance(placed, Square):
-                jobs.append(self._job(face, placed, planes, patches))
+                jobs.append(self._job(face, placed, planes, patches, held))
             else:
                 self.not_fused[placed] += 1
         made: list[FusedFacePatches] = []
@@ -174,10 +179,19 @@ class FaceFusion:
         return found
 
     def _job(
-        self, face: FaceBox, square: Square, planes: YuvPlanes, patches: Sequence[FacePatch]
+        self,
+        face: FaceBox,
+        square: Square,
+        planes: YuvPlanes,
+        patches: Sequence[FacePatch],
+        held: Collection[int],
     ) -> _Job:
         own = next(patch for patch in patches if patch.track_id == face.track_id)
-        others = [patch for patch in patches if patch.track_id != face.track_id]
+        others = [
+            _beside(patch, face) if patch.track_id in held else patch
+            for patch in patches
+            if patch.track_id != face.track_id
+        ]
         x, y, width, height = rectangle = ring_around(square, own, planes.size_px)
         content = _without_others(part_of(planes, x, y, width, height), x, y, others)
         hidden = obfuscate(
@@ -254,6 +268,15 @@ class FaceFusion:
                 self._camera,
                 self._failures,
             )
+
+
+def _beside(patch: FacePatch, face: FaceBox) -> FacePatch:
+    """What a held track's patch owns: nothing inside the box of a face that was found."""
+    x1, y1, x2, y2 = (int(v) for v in np.rint(face.box_xyxy_px))
+    alpha = patch.alpha.copy()
+    x, y = patch.x_px, patch.y_px
+    alpha[max(y1 - y, 0) : max(y2 - y, 0), max(x1 - x, 0) : max(x2 - x, 0)] = 0
+    return replace(patch, alpha=alpha)
 
 
 def _without_others(

@@ -55,13 +55,16 @@ class KeyedProtection:
         moment: FrameMoment,
     ) -> list[FacePatch]:
         """Patches to lie over `patches`; reads `planes`, which are untouched, writes nothing."""
-        carried, doubts = self._propagation.carry(planes, faces, patches, moment)
-        due = self._policy.due(faces, moment, doubts)
-        fused = self._fusion.fuse(planes, due, patches, moment)
+        # what is merely held is hidden, but there may be no face to fuse, or another one's
+        seen = [face for face in faces if face.is_seen]
+        carried, doubts = self._propagation.carry(planes, seen, patches, moment)
+        due = self._policy.due(seen, moment, doubts)
+        held = {face.track_id for face in faces if not face.is_seen}
+        fused = self._fusion.fuse(planes, due, patches, moment, held)
         made: list[FacePatch] = []
         for each in fused:
             carried.pop(each.face.track_id, None)
-            self._propagation.start(each, planes, faces, moment)
+            self._propagation.start(each, planes, seen, moment)
             made += [each.ring, each.square]
         return [*carried.values(), *made]
 
