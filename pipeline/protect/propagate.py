@@ -32,7 +32,7 @@ from ..frames import (
 from ..motion import as_grid, move
 from ..runtime.ratelimit import RateLimitedLog
 from .budget import Budget
-from .flow import CELLS, View, affine, face_weights, flow_between, sample, view_of
+from .flow import CELLS, View, face_weights, flow_between, sample, view_of
 from .fuse import FusedFacePatches
 
 # Thresholds: benchmarks/motion.py, table "doubt". Lengths in face widths.
@@ -266,13 +266,11 @@ def _check_pose(
 ) -> None:
     """What the motion since the keyframe does to the picture of the face."""
     key_x, key_y, key_side = track.key_xys_px
-    # from shares of the view to pixels of the keyframe, an affine motion near the face
+    # from shares of the view to pixels of the keyframe; near the face that is an affine motion
     places = CELLS * np.float32(key_side) + track.off_px
-    fitted = affine(places, weights)
-    last = MOTION_CELLS - 1
-    span = np.float32(last / MOTION_CELLS * xys_px[2])
-    across = (fitted[0, last] - fitted[0, 0]) / span
-    down = (fitted[last, 0] - fitted[0, 0]) / span
+    span = np.float32(xys_px[2] * 2 / MOTION_CELLS)
+    across = _mean(places[1:-1, 2:] - places[1:-1, :-2], weights[1:-1, 1:-1]) / span
+    down = _mean(places[2:, 1:-1] - places[:-2, 1:-1], weights[1:-1, 1:-1]) / span
     area = float(across[0] * down[1] - across[1] * down[0])
     scale = math.sqrt(max(area, 1e-6))
     turn = math.degrees(math.atan2(float(across[1] - down[0]), float(across[0] + down[1])))
@@ -286,6 +284,13 @@ def _check_pose(
     key_width = max(float((key_box[2:] - key_box[:2]).max()), 2.0)
     if not float(stray) <= MOST_STRAY * key_width:
         raise _InDoubt("box jump")
+
+
+def _mean(vectors: FloatArray, weights: FloatArray) -> FloatArray:
+    """(2,) of (h, w, 2) vectors."""
+    weight = weights.ravel()
+    mean: FloatArray = weight @ vectors.reshape(-1, 2) / weight.sum()
+    return mean
 
 
 def _check_cover(patch: FacePatch, patches: Sequence[FacePatch]) -> None:
