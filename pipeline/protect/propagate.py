@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from ..frames import (
@@ -50,6 +51,7 @@ MARGIN = 1.12  # of a keyframe's patch: the view shows a little of what is aroun
 LIVE_SHARE = 0.25  # of a live stream's time, what it may take; see fuse.py
 LIVE_SAVED_SECONDS = 0.1
 _OPAQUE = 250
+_PAD_PX = 4  # even, so that chroma has it too
 
 _log = logging.getLogger(__name__)
 
@@ -183,9 +185,9 @@ class Propagation:
             key_xys_px=xys_px,
             key_box_xyxy_px=face.box_xyxy_px,
             key_hidden=_hidden_by_others(face, faces),
-            xy_px=(ring.x_px, ring.y_px),
-            planes=_joined(ring, square) if self._with_texture else ring.planes,
-            weight=ring.alpha,
+            xy_px=(ring.x_px - _PAD_PX, ring.y_px - _PAD_PX),
+            planes=_padded(_joined(ring, square) if self._with_texture else ring.planes),
+            weight=_with_margin(ring.alpha, _PAD_PX, cv2.BORDER_CONSTANT),
             view=view,
             off_px=np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.float32),
             last_number=moment.number,
@@ -249,6 +251,20 @@ def _joined(ring: FacePatch, square: FacePatch) -> YuvPlanes:
     inner = part_of(planes, square.x_px - ring.x_px, square.y_px - ring.y_px, side, side)
     inner.y[...], inner.u[...], inner.v[...] = square.planes.y, square.planes.u, square.planes.v
     return planes
+
+
+def _padded(planes: YuvPlanes) -> YuvPlanes:
+    """With the margin that `move` asks for, the edge continued in it."""
+    return YuvPlanes(
+        _with_margin(planes.y, _PAD_PX, cv2.BORDER_REPLICATE),
+        _with_margin(planes.u, _PAD_PX // 2, cv2.BORDER_REPLICATE),
+        _with_margin(planes.v, _PAD_PX // 2, cv2.BORDER_REPLICATE),
+    )
+
+
+def _with_margin(plane: U8Array, width_px: int, border: int) -> U8Array:
+    sides = (width_px, width_px, width_px, width_px)
+    return np.asarray(cv2.copyMakeBorder(plane, *sides, border), np.uint8)
 
 
 def _check_time(track: _Track, moment: FrameMoment, most_age_seconds: float) -> None:

@@ -178,7 +178,8 @@ def test_what_goes_out_is_the_keyframe_moved_by_what_is_told() -> None:
     key = YuvPlanes(key.y.copy(), key.u.copy(), key.v.copy())
     (fused,) = first.fused
     x, y, side = fused.square.xys_px
-    weight = np.full((side, side), 255, np.uint8)
+    weight = np.zeros((side, side), np.uint8)
+    weight[4:-4, 4:-4] = 255
     for n in range(1, 10):
         frame = stage.show(FACE.at(x_px=320 + 4 * n, turn_degrees=n))
         (face,) = frame.carried
