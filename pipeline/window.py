@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from .compose.gate import Gate, ProtectedFrame, Zones
 from .detect.activity import thumbnail
+from .detect.scene_change import SceneChange, SceneWatch
 from .detect.schedule import DetectionSchedule, Look
 from .detect.service import DetectionFuture, DetectionService
 from .errors import DetectionFailed
@@ -31,12 +32,14 @@ class _Waiting:
     frame: RawFrame
     position: int  # counts the frames of this window, without the gaps of dropped ones
     thumb: U8Array = field(repr=False)
+    follows_cut: bool = False
 
 
 @dataclass(slots=True)
 class _Answer:
     position: int
     future: DetectionFuture | None  # None: nothing moved, the answer before holds
+    follows_cut: bool = False
     ok: bool | None = None  # None: not settled yet
 
 
@@ -77,9 +80,14 @@ class LookaheadWindow:
             if frame.index != self._frames[-1].frame.index + 1:
                 self._schedule.distrust()  # by the clock alone the next look may not be due
         planes = planes_of(frame.image)
-        waiting = _Waiting(frame, self._next_position, thumbnail(planes))
+        thumb = thumbnail(planes)
+        change = self._scene.observe(thumb)
+        if change is SceneChange.CUT and self._frames:
+            # no line is drawn over a cut: what lies before it needs an end of its own
+            self._look_at_last()
+        waiting = _Waiting(frame, self._next_position, thumb, change is SceneChange.CUT)
         self._next_position += 1
-        look = self._schedule.decide(waiting.thumb, frame.pts_seconds)
+        look = self._schedule.decide(waiting.thumb, frame.pts_seconds, change)
         self._frames.append(waiting)
         if look is Look.DETECT:
             self._submit(waiting)
@@ -110,6 +118,10 @@ class LookaheadWindow:
 
     def _start_anew(self, *, first_id: int) -> None:
         self._schedule = DetectionSchedule(self._protect)
+        self._scene = SceneWatch()
+        # No frame after the last cut has been shown yet. A curtain tells nobody of it, and what
+        # comes after a gap follows whatever was before it.
+        self._cut_to_tell = True
         self._tracker = Tracker(
             sure_score=self._detector.sure_score,
             hold_frames=self._hold_frames,
@@ -139,7 +151,7 @@ class LookaheadWindow:
             future.set_exception(DetectionFailed(f"no detector input: {type(error).__name__}"))
         else:
             future = self._service.submit(picture, self._camera)
-        self._answers.append(_Answer(waiting.position, future))
+        self._answers.append(_Answer(waiting.position, future, waiting.follows_cut))
 
     def _is_answered(self, position: int) -> bool:
         return all(
@@ -156,11 +168,15 @@ class LookaheadWindow:
             if answer.ok is None:
                 self._settle(answer)
         waiting = self._frames.popleft()
+        self._cut_to_tell |= waiting.follows_cut
         if (reason := self._unseen(position)) is not None:
             protected = self._gate.redact(waiting.frame, reason)
         else:
             faces = self._tracker.boxes_at(position)
-            protected = self._gate.protect(waiting.frame, faces, self._zones)
+            protected = self._gate.protect(
+                waiting.frame, faces, self._zones, follows_cut=self._cut_to_tell
+            )
+            self._cut_to_tell = False
         self._tracker.forget_before(position + 1)
         while len(self._answers) > 1 and self._answers[1].position <= position + 1:
             self._answers.popleft()
@@ -168,6 +184,8 @@ class LookaheadWindow:
 
     def _settle(self, answer: _Answer) -> None:
         """Wait for the answer and tell the tracker."""
+        if answer.follows_cut:
+            self._tracker.cut(answer.position)
         if answer.future is None:
             answer.ok = self._last_ok
             if answer.ok:
@@ -190,7 +208,8 @@ class LookaheadWindow:
         """Look for a new face in the frames that still wait: it did not come out of nothing."""
         first = self._frames[0].position
         lumas = [planes_of(waiting.frame.image).y for waiting in self._frames]
-        earlier = lumas[: position - first][::-1]
+        begin = max(first, self._tracker.scene_start)  # before it is another scene
+        earlier = lumas[begin - first : position - first][::-1]
         if earlier:
             self._tracker.trace(
                 track, trace_back(lumas[position - first], track.last.box_xyxy_px, earlier)

@@ -11,7 +11,6 @@ from ..frames import FloatArray, U8Array, YuvPlanes
 
 THUMB_WIDTH_PX = 240  # an 8-pixel cell at 1080p: a 16-pixel face fills four cells
 CELL_LEVELS = 10.0  # luma levels by which a cell must change; benchmarks/gating.py
-CUT_LEVELS = 24.0  # mean change of the whole picture that is no motion but another scene
 
 
 def thumbnail(planes: YuvPlanes) -> U8Array:
@@ -33,18 +32,12 @@ class ActivityGate:
 
     def __init__(self) -> None:
         self._reference: U8Array | None = None
-        self._previous: U8Array | None = None
 
-    def observe(self, thumb: U8Array) -> tuple[bool, bool]:
-        """(something moved since `looked`, the scene was cut since the frame before)."""
-        previous, self._previous = self._previous, thumb
+    def observe(self, thumb: U8Array) -> bool:
+        """Something moved since `looked`."""
         if self._reference is None or self._reference.shape != thumb.shape:
-            return True, True
-        active = bool(change(self._reference, thumb).max() > CELL_LEVELS)
-        if not active or previous is None:
-            return active, False
-        cut = float(np.mean(cv2.absdiff(previous, thumb))) > CUT_LEVELS
-        return True, cut
+            return True
+        return bool(change(self._reference, thumb).max() > CELL_LEVELS)
 
     def looked(self, thumb: U8Array) -> None:
         """The network is looking at this frame."""

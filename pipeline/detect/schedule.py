@@ -1,7 +1,8 @@
 """Which frames the network looks at.
 
 Rules, first that fits:
- 1. the first frame, and the first after a cut or a failed detection;
+ 1. the first frame, the first after a failed detection, and two at a cut or a change of light: the
+    frame that changed and the one after it, which is the first in good light after a flash;
  2. `detect_every` frames since the last answer, or `longest_gap` of stream time if that is sooner;
  3. motion after stillness, at once.
 A frame due by rule 2 in a motionless scene is STILL: what the last look found is still true,
@@ -15,6 +16,7 @@ import enum
 from ..frames import U8Array
 from ..settings import ProtectSettings
 from .activity import ActivityGate
+from .scene_change import SceneChange
 
 
 class Look(enum.Enum):
@@ -37,9 +39,11 @@ class DetectionSchedule:
         self._still = False
         self._must_look = True
 
-    def decide(self, thumb: U8Array, pts_seconds: float) -> Look:
-        """`thumb` is activity.thumbnail of the frame."""
-        active, cut = self._gate.observe(thumb)
+    def decide(
+        self, thumb: U8Array, pts_seconds: float, change: SceneChange = SceneChange.LITTLE
+    ) -> Look:
+        """`thumb` is activity.thumbnail of the frame, `change` what became of the one before."""
+        active = self._gate.observe(thumb)
         self._frames_since_answer += 1
         due = (
             self._frames_since_answer >= self._settings.detect_every
@@ -47,8 +51,16 @@ class DetectionSchedule:
         )
         woke = active and self._still
         stale = pts_seconds - self._looked_seconds >= self._settings.gate_refresh
-        if self._must_look or cut or woke or (due and (active or stale or not self._settings.gate)):
-            return self._look(thumb, pts_seconds)
+        abrupt = change in (SceneChange.CUT, SceneChange.LIGHT)
+        if (
+            self._must_look
+            or abrupt
+            or woke
+            or (due and (active or stale or not self._settings.gate))
+        ):
+            look = self._look(thumb, pts_seconds)
+            self._must_look = abrupt
+            return look
         if due:
             self._still = True
             self._answered(pts_seconds)

@@ -5,7 +5,7 @@ The face stands still, so every frame that is shown at all must hide it, whateve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import window as window_module
 from pipeline.compose.gate import Gate, ProtectedFrame, Zones
 from pipeline.detect.detector import DetectorInput, FaceDetector, ScriptedDetector
 from pipeline.detect.service import DetectionService
 from pipeline.errors import DetectionFailed
-from pipeline.frames import Detections, RawFrame, planes_of
+from pipeline.frames import Detections, FaceBox, FloatArray, RawFrame, U8Array, planes_of
 from pipeline.protect.choose import make_patches
 from pipeline.settings import DetectorSettings, ProtectSettings
-from pipeline.window import LookaheadWindow
+from pipeline.track.backtrack import trace_back
+from pipeline.window import LookaheadWindow, _Waiting
 
 SIZE = (96, 64)
 BOX = (20, 10, 52, 46)
@@ -223,3 +225,167 @@ def test_a_picture_that_cannot_be_prepared_is_obscured(monkeypatch: pytest.Monke
     monkeypatch.setattr(bench.service.detector, "prepare", broken)
     out = bench.run([raw(n) for n in range(6)])
     assert {frame.redacted for frame in out} == {"no detector input: MemoryError"}
+
+
+# --- cuts ---
+
+CUT = 10
+OTHER_BOX = (60, 20, 92, 56)
+
+
+class Told(Gate):
+    """Notes which frames it was told to follow a cut."""
+
+    def __init__(self, inner: Gate) -> None:
+        super().__init__("lobby", inner._make_patches)
+        self.cuts: list[int] = []
+
+    def protect(
+        self,
+        frame: RawFrame,
+        faces: Sequence[FaceBox],
+        zones: Zones,
+        *,
+        follows_cut: bool = False,
+    ) -> ProtectedFrame:
+        if follows_cut:
+            self.cuts.append(frame.index)
+        return super().protect(frame, faces, zones, follows_cut=follows_cut)
+
+
+def of_scene(index: int, *, cut: int = CUT, box: bool = True) -> RawFrame:
+    """A bright scene with something at BOX that changes; from `cut` on a dark one, OTHER_BOX."""
+    dark = index >= cut
+    low, high, seed = (20, 120, 2) if dark else (150, 250, 1)
+    i420 = np.random.default_rng(seed).integers(low, high, (96, 96), np.uint8)
+    if box:
+        x1, y1, x2, y2 = OTHER_BOX if dark else BOX
+        part = np.random.default_rng(index).integers(low, high, (y2 - y1, x2 - x1), np.uint8)
+        i420[y1:y2, x1:x2] = part
+    image = av.VideoFrame.from_ndarray(i420, format="yuv420p")
+    return RawFrame(image, index, index * INTERVAL, Fraction(1, 90_000), 0)
+
+
+def is_dark(item: DetectorInput) -> bool:
+    return bool(item.image[item.image > 0].mean() < 128)
+
+
+def of_scene_found(_call: int, item: DetectorInput) -> Detections:
+    return found(OTHER_BOX if is_dark(item) else BOX)
+
+
+def looks_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The frames that the network is shown, as they come."""
+    shown: list[int] = []
+    submit = bench.window._submit
+
+    def noted(waiting: _Waiting) -> None:
+        shown.append(waiting.position)
+        submit(waiting)
+
+    monkeypatch.setattr(bench.window, "_submit", noted)
+    return shown
+
+
+@pytest.mark.parametrize(("every", "ahead"), [(1, 0), (4, 3), (6, 5), (4, 9)])
+def test_both_sides_of_a_cut_are_looked_at(
+    every: int, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(of_scene_found, detect_every=every, lookahead=ahead)
+    looks = looks_of(bench, monkeypatch)
+    out = bench.run([of_scene(n) for n in range(24)])
+    assert {CUT - 1, CUT, CUT + 1} <= set(looks)
+    assert looks == sorted(set(looks))
+    assert not any(frame.redacted for frame in out)
+
+
+@pytest.mark.parametrize(("every", "ahead"), [(1, 0), (4, 3), (6, 5), (4, 9)])
+def test_faces_on_both_sides_of_a_cut_are_hidden_where_they_are(every: int, ahead: int) -> None:
+    out = Bench(of_scene_found, detect_every=every, lookahead=ahead).run(
+        [of_scene(n) for n in range(30)]
+    )
+    assert [n for n, frame in enumerate(out) if hides(frame, BOX)][:CUT] == list(range(CUT))
+    assert [n for n, frame in enumerate(out) if hides(frame, OTHER_BOX)] == list(range(CUT, 30))
+    # and what was covered before stays so for a while, in case it was no cut
+    linger = [n for n, frame in enumerate(out) if hides(frame, BOX) and n >= CUT]
+    assert linger == list(range(CUT, CUT + max(every, ahead) + 1))
+
+
+def test_a_new_face_is_not_traced_into_the_scene_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pixels are there too, by chance."""
+    searched: list[int] = []
+
+    def noted(luma: U8Array, box: FloatArray, earlier: Sequence[U8Array]) -> list[FloatArray]:
+        searched.extend(round(float(picture.mean())) for picture in earlier)
+        return trace_back(luma, box, earlier)
+
+    monkeypatch.setattr(window_module, "trace_back", noted)
+    dark_looks: list[int] = []
+
+    def script(call: int, item: DetectorInput) -> Detections:
+        if is_dark(item):
+            dark_looks.append(call)
+        return found(OTHER_BOX) if len(dark_looks) == 2 else found()  # at CUT + 1, not at CUT
+
+    frames = [of_scene(n, box=False) for n in range(24)]
+    x1, y1, x2, y2 = OTHER_BOX
+    coarse = np.random.default_rng(9).integers(0, 255, (6, 6), np.uint8)
+    for frame in frames:
+        planes_of(frame.image).y[y1:y2, x1:x2] = np.kron(coarse, np.ones((6, 6)))[:, : x2 - x1]
+    out = Bench(script, detect_every=4, lookahead=3, gate=False).run(frames)
+
+    assert len(searched) == 1 and searched[0] < 128  # the frame of the cut, nothing before it
+    hidden = [n for n, frame in enumerate(out) if hides(frame, OTHER_BOX)]
+    assert hidden[:2] == [CUT, CUT + 1]
+
+
+def test_the_gate_is_told_of_a_cut_and_of_the_first_frame() -> None:
+    bench = Bench(of_scene_found)
+    gate = bench.window._gate = Told(bench.gate)
+    bench.run([of_scene(n) for n in range(24)])
+    assert gate.cuts == [0, CUT]
+
+
+def test_after_a_gap_the_gate_is_told_whatever_comes() -> None:
+    bench = Bench(of_scene_found)
+    gate = bench.window._gate = Told(bench.gate)
+    frames = [of_scene(n, cut=99) for n in range(16)]
+    for frame in frames[:8]:
+        bench.window.add(frame)
+    bench.window.flush()
+    bench.run(frames[8:])
+    assert gate.cuts == [0, 8]
+
+
+def test_a_cut_behind_the_curtain_is_told_with_the_next_frame_that_is_shown() -> None:
+    failed: list[bool] = []
+
+    def script(call: int, item: DetectorInput) -> Detections:
+        if is_dark(item) and not failed:
+            failed.append(True)
+            raise RuntimeError("x")
+        return of_scene_found(call, item)
+
+    bench = Bench(script)
+    gate = bench.window._gate = Told(bench.gate)
+    out = bench.run([of_scene(n) for n in range(24)])
+    dark = [n for n, frame in enumerate(out) if frame.redacted]
+    assert dark and dark[0] == CUT
+    assert gate.cuts == [0, dark[-1] + 1]
+
+
+def test_a_flash_uncovers_nobody_and_is_followed_by_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One white frame, in which nobody can be found."""
+
+    def script(_call: int, item: DetectorInput) -> Detections:
+        return found() if item.image[item.image > 0].mean() > 240 else found(BOX)
+
+    frames = [raw(n, still=True) for n in range(20)]
+    planes_of(frames[CUT].image).y[:] = 255
+    bench = Bench(script, gate=False)
+    looks = looks_of(bench, monkeypatch)
+    out = bench.run(frames)
+    assert {CUT - 1, CUT, CUT + 1} <= set(looks)
+    assert [n for n, frame in enumerate(out) if not hides(frame)] == []

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.detect.scene_change import SceneChange
 from pipeline.detect.schedule import DetectionSchedule, Look
 from pipeline.frames import U8Array
 from pipeline.settings import ProtectSettings
@@ -87,10 +88,20 @@ def test_motion_after_stillness_is_looked_at_at_once() -> None:
     assert looks == [Look.BETWEEN] * 3 + [Look.DETECT]
 
 
-def test_another_scene_is_looked_at_at_once() -> None:
+@pytest.mark.parametrize("change", [SceneChange.CUT, SceneChange.LIGHT])
+def test_what_changes_at_once_is_looked_at_twice(change: SceneChange) -> None:
+    """A flash blinds the network: the frame after it is the first that it can see in."""
     schedule = DetectionSchedule(settings())
-    looks = decisions(schedule, [moved(0), moved(1), OTHER_SCENE, OTHER_SCENE])
-    assert looks == [Look.DETECT, Look.BETWEEN, Look.DETECT, Look.BETWEEN]
+    decisions(schedule, [moved(0), moved(1)])
+    assert schedule.decide(OTHER_SCENE, 2 * FRAME, change) is Look.DETECT
+    looks = decisions(schedule, [OTHER_SCENE] * 5, first=3)
+    assert looks == [Look.DETECT] + [Look.BETWEEN] * 3 + [Look.STILL]
+
+
+def test_a_camera_that_moves_is_looked_at_as_usual() -> None:
+    schedule = DetectionSchedule(settings())
+    looks = [schedule.decide(moved(n), n * FRAME, SceneChange.MOVE) for n in range(5)]
+    assert looks == [Look.DETECT] + [Look.BETWEEN] * 3 + [Look.DETECT]
 
 
 def test_after_a_failure_the_next_frame_is_looked_at_whatever_it_shows() -> None:
