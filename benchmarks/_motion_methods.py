@@ -17,6 +17,7 @@ from pipeline.protect.flow import (
     VIEW_PX,
     View,
     _residual,
+    evened,
     face_weights,
     flow_between,
 )
@@ -65,7 +66,7 @@ def sight_of(scene: Scene, frame: int) -> Sight:
 
 
 def view(luma: U8Array, xys_px: tuple[int, int, int], side_px: int) -> U8Array:
-    """`pipeline.protect.flow.view_of` at any size."""
+    """`pipeline.protect.flow.view_of` at any size, in the light as it is."""
     x, y, side = xys_px
     height, width = luma.shape
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
@@ -295,7 +296,10 @@ class Product:
 
     def grid(self, before: Sight, now: Sight) -> FloatArray:
         """See Method. What the flow says about itself stays in the attributes, in face widths."""
-        here, there = (View(each.xys_px, each.view(VIEW_PX)) for each in (now, before))
+        here, there = (
+            View(each.xys_px, evened(each.view(VIEW_PX), each.box_in_view()))
+            for each in (now, before)
+        )
         box = now.box_in_view()
         flow = flow_between(there, here, box, face_weights(box))
         width = float((now.box[2:] - now.box[:2]).max())

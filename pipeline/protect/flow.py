@@ -48,7 +48,7 @@ class View:
     """A square of one frame's luma, at a bounded size."""
 
     xys_px: tuple[int, int, int]  # left, top, side in the frame, even; may hang out of it
-    luma: U8Array = field(repr=False)  # (VIEW_PX, VIEW_PX)
+    luma: U8Array = field(repr=False)  # (VIEW_PX, VIEW_PX), the face in an even light
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Flow:
     residual: float  # of the luma that the motion does not explain, in parts of its contrast
 
 
-def view_of(luma: U8Array, xys_px: tuple[int, int, int]) -> View | None:
+def view_of(luma: U8Array, xys_px: tuple[int, int, int], face_xyxy_px: FloatArray) -> View | None:
     """None where too little of the square lies in the frame. Its edge is continued outside."""
     x, y, side = xys_px
     height, width = luma.shape
@@ -75,7 +75,14 @@ def view_of(luma: U8Array, xys_px: tuple[int, int, int]) -> View | None:
     # averaged, then picked: a quarter of the cost of a resize by area
     window = round(side / VIEW_PX / 2) * 2 + 1
     small = cv2.resize(cv2.blur(part, (window, window)), (VIEW_PX, VIEW_PX))
-    return View(xys_px, np.asarray(small, np.uint8))
+    return View(xys_px, evened(np.asarray(small, np.uint8), in_view(face_xyxy_px, xys_px)))
+
+
+def in_view(box_xyxy_px: FloatArray, xys_px: tuple[int, int, int]) -> FloatArray:
+    """(4,) a box of the frame in shares of a view's side."""
+    x, y, side = xys_px
+    shares = (box_xyxy_px - np.array((x, y, x, y), np.float32)) / np.float32(side)
+    return np.asarray(shares, np.float32)
 
 
 def face_weights(box_xyxy: FloatArray) -> FloatArray:
@@ -96,8 +103,7 @@ def flow_between(before: View, now: View, face_xyxy: FloatArray, face: FloatArra
     asked = weights >= _LEAST_WEIGHT
     moved = np.zeros((MOTION_CELLS, MOTION_CELLS, 2), np.float32)
     trust = np.zeros((MOTION_CELLS, MOTION_CELLS), np.float32)
-    then, here = (_evened(view.luma, face_xyxy) for view in (before, now))
-    moved[asked], off, found = _tracked(then, here, CELLS[asked])
+    moved[asked], off, found = _tracked(before.luma, now.luma, CELLS[asked])
     trust[asked] = weights[asked] * found / (1 + (off / _HALF_TRUSTED) ** 2)
     # what was lost counts as much as the worst that was not
     disagreement = float(np.average(np.where(found, off, _LOST), weights=weights[asked]))
@@ -109,11 +115,11 @@ def flow_between(before: View, now: View, face_xyxy: FloatArray, face: FloatArra
     whole = rigid + trust[..., None] * (moved - rigid)
     if not np.isfinite(whole).all():
         raise ValueError("the flow is not finite")
-    residual = _residual(then, here, whole, face)
+    residual = _residual(before.luma, now.luma, whole, face)
     return Flow(whole.astype(np.float32, copy=False), disagreement, residual)
 
 
-def _evened(luma: U8Array, face_xyxy: FloatArray) -> U8Array:
+def evened(luma: U8Array, face_xyxy: FloatArray) -> U8Array:
     """The same face in the same light: Lucas-Kanade takes a change of light for motion."""
     x1, y1, x2, y2 = (int(v) for v in np.clip(face_xyxy * VIEW_PX, 0, VIEW_PX))
     face = luma[y1:y2, x1:x2]

@@ -33,7 +33,7 @@ from ..frames import (
 from ..motion import as_grid, move
 from ..runtime.ratelimit import RateLimitedLog
 from .budget import Budget
-from .flow import CELLS, View, face_weights, flow_between, sample, view_of
+from .flow import CELLS, View, face_weights, flow_between, in_view, sample, view_of
 from .fuse import FusedFacePatches
 
 # Thresholds: benchmarks/motion.py, table "doubt". Lengths in face widths.
@@ -175,7 +175,7 @@ class Propagation:
         xys_px = _square_around(
             (ring.x_px + width / 2, ring.y_px + height / 2), max(width, height) * MARGIN
         )
-        view = view_of(planes.y, xys_px)
+        view = view_of(planes.y, xys_px, face.box_xyxy_px)
         if view is None:
             self._tracks.pop(face.track_id, None)
             return
@@ -207,16 +207,13 @@ class Propagation:
         _check_time(track, moment, self._most_age_seconds)
         if abs(_hidden_by_others(face, faces) - track.key_hidden) > MOST_OCCLUSION:
             raise _InDoubt("occlusion")
-        view = view_of(planes.y, _square_of(track, face))
+        view = view_of(planes.y, _square_of(track, face), face.box_xyxy_px)
         if view is None:
             raise _InDoubt("uncovered")
-        side = view.xys_px[2]
-        origin = np.array([*view.xys_px[:2], *view.xys_px[:2]], np.float32)
-        box = np.asarray((face.box_xyxy_px - origin) / np.float32(side), np.float32)
+        box = in_view(face.box_xyxy_px, view.xys_px)
         weights = face_weights(box)
         flow = self._flow(track.view, view, box, weights)
-        faces_per_side = side / _width_px(face)
-        disagreement = flow.disagreement * faces_per_side
+        disagreement = flow.disagreement * view.xys_px[2] / _width_px(face)
         track.drift += disagreement
         # written so that NaN is doubt
         if not (disagreement <= MOST_DISAGREEMENT and track.drift <= MOST_DRIFT):
@@ -293,8 +290,8 @@ def _check_pose(
     if not (1 / MOST_SCALE <= scale <= MOST_SCALE and abs(turn) <= MOST_TURN_DEGREES):
         raise _InDoubt("scale or rotation")
     box, key_box = face.box_xyxy_px, track.key_box_xyxy_px
-    centre = ((box[:2] + box[2:]) / 2 - np.array(xys_px[:2], np.float32)) / np.float32(xys_px[2])
-    at: FloatArray = centre[None, None].astype(np.float32)
+    shares = in_view(box, xys_px)
+    at: FloatArray = ((shares[:2] + shares[2:]) / np.float32(2))[None, None]
     from_px = sample(places, at)[0, 0] + np.array((key_x, key_y), np.float32)
     stray = np.linalg.norm(from_px - (key_box[:2] + key_box[2:]) / 2)
     key_width = max(float((key_box[2:] - key_box[:2]).max()), 2.0)

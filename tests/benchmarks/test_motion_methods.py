@@ -115,9 +115,11 @@ def test_grids_of_nine_cells_are_the_products() -> None:
     assert np.allclose(cells_of(MOTION_CELLS), flow.CELLS)
     assert np.allclose(sample(grid, flow.CELLS + grid), flow.sample(grid, flow.CELLS + grid))
     luma = rng.integers(0, 255, (200, 200)).astype(np.uint8)
-    product = flow.view_of(luma, (-20, 40, 130))
+    square, box = (-20, 40, 130), np.array([10, 60, 90, 150], np.float32)
+    product = flow.view_of(luma, square, box)
     assert product is not None
-    assert np.array_equal(product.luma, view(luma, (-20, 40, 130), flow.VIEW_PX))
+    mine = flow.evened(view(luma, square, flow.VIEW_PX), flow.in_view(box, square))
+    assert np.array_equal(product.luma, mine)
 
 
 def test_the_affine_part_goes_on_beyond_the_grid() -> None:

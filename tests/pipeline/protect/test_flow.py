@@ -10,6 +10,7 @@ from pipeline.frames import MOTION_CELLS, FloatArray, U8Array
 from pipeline.protect.flow import (
     CELLS,
     VIEW_PX,
+    View,
     affine,
     face_weights,
     flow_between,
@@ -22,6 +23,12 @@ FACE = np.array([0.25, 0.2, 0.75, 0.8], np.float32)
 WEIGHTS = face_weights(FACE)
 
 
+def seen(luma: U8Array, square: tuple[int, int, int]) -> View | None:
+    """A view whose face is where FACE is."""
+    x, y, side = square
+    return view_of(luma, square, np.array([x, y, x, y], np.float32) + FACE * side)
+
+
 def shifted(luma: U8Array, x: float, y: float) -> U8Array:
     move = np.array([[1, 0, x], [0, 1, y]], np.float32)
     size = (luma.shape[1], luma.shape[0])
@@ -32,7 +39,7 @@ def shifted(luma: U8Array, x: float, y: float) -> U8Array:
 def test_a_known_shift_is_found(x: float, y: float) -> None:
     luma = textured((300, 300), seed=1)
     square = (50, 50, 192)
-    before, now = view_of(luma, square), view_of(shifted(luma, x, y), square)
+    before, now = seen(luma, square), seen(shifted(luma, x, y), square)
     assert before is not None and now is not None
     flow = flow_between(before, now, FACE, WEIGHTS)
     # from here to where it was: the other way
@@ -43,7 +50,7 @@ def test_a_known_shift_is_found(x: float, y: float) -> None:
 
 def test_another_face_is_not_explained_by_motion() -> None:
     square = (50, 50, 192)
-    before, now = (view_of(textured((300, 300), seed=n), square) for n in (1, 2))
+    before, now = (seen(textured((300, 300), seed=n), square) for n in (1, 2))
     assert before is not None and now is not None
     flow = flow_between(before, now, FACE, WEIGHTS)
     assert flow.disagreement > 0.015 or flow.residual > 0.6
@@ -54,7 +61,7 @@ def test_half_a_face_that_changed_is_a_residual() -> None:
     masked = one.copy()
     masked[146:] = other[146:]
     square = (50, 50, 192)
-    before, now = view_of(one, square), view_of(masked, square)
+    before, now = seen(one, square), seen(masked, square)
     assert before is not None and now is not None
     assert flow_between(before, now, FACE, WEIGHTS).residual > 0.4
 
@@ -66,7 +73,7 @@ def test_the_background_does_not_drag_the_face_along() -> None:
     cv2.ellipse(oval, (146, 146), (52, 62), 0, 0, 360, 255, -1)
     square = (50, 50, 192)
     frames = [np.where(oval > 0, face, shifted(wall, 12.0 * n, 0)).astype(np.uint8) for n in (0, 1)]
-    before, now = (view_of(frame, square) for frame in frames)
+    before, now = (seen(frame, square) for frame in frames)
     assert before is not None and now is not None
     flow = flow_between(before, now, FACE, WEIGHTS)
     assert np.average(np.abs(flow.moved * 192).max(axis=2), weights=WEIGHTS) < 0.5
@@ -74,7 +81,7 @@ def test_the_background_does_not_drag_the_face_along() -> None:
 
 def test_where_nothing_can_be_followed_nothing_is_claimed() -> None:
     flat = np.full((300, 300), 90, np.uint8)
-    view = view_of(flat, (50, 50, 192))
+    view = seen(flat, (50, 50, 192))
     assert view is not None
     flow = flow_between(view, view, FACE, WEIGHTS)
     assert flow.disagreement == float("inf") and not flow.moved.any()
@@ -83,8 +90,8 @@ def test_where_nothing_can_be_followed_nothing_is_claimed() -> None:
 def test_brighter_light_is_no_residual() -> None:
     luma = textured((300, 300), seed=3)
     square = (50, 50, 192)
-    before = view_of(luma, square)
-    now = view_of(np.clip(luma.astype(int) + 25, 0, 255).astype(np.uint8), square)
+    before = seen(luma, square)
+    now = seen(np.clip(luma.astype(int) + 25, 0, 255).astype(np.uint8), square)
     assert before is not None and now is not None
     assert flow_between(before, now, FACE, WEIGHTS).residual < 0.1
 
@@ -92,20 +99,20 @@ def test_brighter_light_is_no_residual() -> None:
 @pytest.mark.parametrize("square", [(-40, -40, 120), (230, 240, 120), (-10, 0, 320)])
 def test_a_view_goes_on_beyond_the_frames_edge(square: tuple[int, int, int]) -> None:
     luma = textured((300, 300), seed=4)
-    view = view_of(luma, square)
+    view = seen(luma, square)
     assert view is not None and view.luma.shape == (VIEW_PX, VIEW_PX)
     assert view.luma.std() > 5
 
 
 @pytest.mark.parametrize("square", [(-120, 0, 120), (294, 0, 120), (0, 300, 64), (500, 500, 2)])
 def test_no_view_of_what_is_not_in_the_frame(square: tuple[int, int, int]) -> None:
-    assert view_of(textured((300, 300), seed=4), square) is None
+    assert seen(textured((300, 300), seed=4), square) is None
 
 
 def test_the_view_holds_a_copy_not_the_frame() -> None:
     """The frame is written into right afterwards."""
     luma = textured((300, 300), seed=5)
-    view = view_of(luma, (50, 50, VIEW_PX))
+    view = seen(luma, (50, 50, VIEW_PX))
     assert view is not None
     kept = view.luma.copy()
     luma[:] = 0
