@@ -147,7 +147,7 @@ class CameraSettings(_Settings):
     """One camera: where it comes from, how it is protected, where it goes."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    source: str  # rtsp://…, a file, or sim:// for the simulated camera
+    source: str  # rtsp://… or a file
     transport: Literal["tcp", "udp"] = "tcp"
     audio: Literal["drop", "keep"] = "drop"  # a voice identifies like a face does
     privacy: Literal["faces", "everything"] = "faces"  # everything: the whole picture, always
