@@ -89,7 +89,7 @@ class Propagation:
         camera: str,
         every_seconds: float,
         *,
-        with_texture: bool = True,
+        with_texture: bool = False,
         live: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
