@@ -84,7 +84,7 @@ class ProtectSettings(_Settings):
     # --- proface-s only ---
     fusion_model: str = "proface-s-video"  # a key of configs/models.yaml; it survives video coding
     keyframe_every: Seconds = 1.0  # between two fusions of a face; also at every IDR and on doubt
-    carry_texture: bool = False  # true: no faint flash at keyframes, and up to 70 % more bits
+    carry_texture: bool = False  # true: no faint flash at keyframes, but many more bits
     # the stream must not fall behind: of 112 x 112 pixels, larger faces count by their area
     fusions_per_second: float = Field(default=30, gt=0, le=10_000)
     recipients: list[Path] = []  # age public keys (NAME.pub) that can open this camera's faces
