@@ -14,6 +14,8 @@ BautaError
 * VaultError                      keys, sealed records, the audit log
   * KeyRefused                    a wrong key, password or passphrase
   * SidecarError                  a sidecar that is damaged, altered or of another clip
+  * RecordError                   bytes that are no record of the format bauta/1
+  * NothingOpened                 keys and clip do not fit; which check failed is not said
 
 `engines` has a root of its own, EngineError: it must not import this package.
 Every message is one line: what is wrong, the rule, what to do. No credential, no pixel.
@@ -74,3 +76,11 @@ class KeyRefused(VaultError):
 
 class SidecarError(VaultError):
     """A sidecar is damaged, was altered, or belongs to another clip."""
+
+
+class RecordError(VaultError):
+    """Bytes that break the format bauta/1."""
+
+
+class NothingOpened(VaultError):
+    """No face opened. One message for all causes: which check failed would help whoever tries."""

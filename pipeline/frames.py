@@ -270,6 +270,38 @@ class FacePatch:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalTile:
+    """What the camera saw where one track is hidden: for the seal stage, and for nobody else."""
+
+    track_id: int
+    x_px: int  # even, inside the frame
+    y_px: int
+    # (h, w) even; the camera's pixels where the track owns them, elsewhere the protected picture's
+    planes: YuvPlanes = field(repr=False)
+    owned: U8Array | None = field(default=None, repr=False)  # (h/2, w/2) not 0: owned; None: all
+
+    def __post_init__(self) -> None:
+        if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:
+            raise ShapeError(f"a tile's corner must be even and inside, got {self.xywh_px}")
+        if self.owned is not None and self.owned.shape != self.planes.u.shape:
+            raise ShapeError(f"owned must be {self.planes.u.shape}, got {self.owned.shape}")
+
+    @property
+    def xywh_px(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height)"""
+        return self.x_px, self.y_px, *self.planes.size_px
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOriginals:
+    """All that protection took away from one frame, each pixel once at most."""
+
+    number: int  # as `FrameMoment.number` counts
+    faces: tuple[OriginalTile, ...]
+    scenes: tuple[OriginalTile, ...]  # what more than one face may own, by the track it lies in
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedPacket:
     """One compressed packet, free of any container. Clock: ticks of `time_base`."""
 

@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE, ENGINES = ROOT / "pipeline", ROOT / "engines"
-STAGES = ("source", "detect", "track", "protect", "compose", "encode", "publish")
+STAGES = ("source", "detect", "track", "protect", "compose", "encode", "seal", "publish")
 
-SHARED = {"frames", "motion", "settings", "errors", "runtime", "streams"}
+SHARED = {"frames", "motion", "settings", "errors", "runtime", "streams", "evidence"}
 """What any stage may import."""
 
 EXCEPTIONS = {

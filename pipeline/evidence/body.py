@@ -1,0 +1,158 @@
+"""What an entry seals: tiles or motions of a group of frames (docs/evidence-format.md, 5)."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import RecordError
+from ..frames import Motion, U8Array
+from ..motion import MOST_BYTES, pack, unpack
+from .group_record import MOST_FRAMES
+from .wire import Reader, number
+
+H264 = 1
+_NEW_VIDEO, _HAS_MASK, _SAME_SIZE = 1, 2, 4
+
+
+def _sizes() -> list[int]:
+    sizes = [128]
+    while sizes[-1] < 4 * 2**20:
+        sizes.append(-(-sizes[-1] * 9 // (8 * 16)) * 16)
+    return sizes
+
+
+SIZES = _sizes()
+"""What plaintexts are padded to: each 9/8 of the one before, in steps of 16."""
+
+
+def padded(content: bytes) -> bytes:
+    """Filled up with zeros to the next size. Raises RecordError for what is too long."""
+    at = bisect_left(SIZES, len(content))
+    if at == len(SIZES):
+        raise RecordError("an entry is too long")
+    return content.ljust(SIZES[at], b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class TileItem:
+    """One frame's packet of a tile video, and which pixels it gives."""
+
+    starts_video: bool
+    box_xywh_px: tuple[int, int, int, int]  # even, inside the frame
+    packet: bytes = field(repr=False)  # H.264, Annex B
+    mask: bytes | None = field(default=None, repr=False)  # see pack_mask; None: all of them
+
+    def __post_init__(self) -> None:
+        if any(value % 2 or not 0 <= value < 2**16 for value in self.box_xywh_px):
+            raise RecordError("a tile's rectangle must be even")
+        if not self.box_xywh_px[2] or not self.box_xywh_px[3]:
+            raise RecordError("a tile's rectangle is empty")
+
+
+def encode_tiles(items: Sequence[TileItem]) -> bytes:
+    """The plaintext of a face or scene entry, padded."""
+    heads, contents = [], []
+    size: tuple[int, int] | None = None
+    for item in items:
+        x, y, w, h = item.box_xywh_px
+        same = size == (w, h)
+        flags = (
+            (_NEW_VIDEO if item.starts_video else 0)
+            | (_HAS_MASK if item.mask is not None else 0)
+            | (_SAME_SIZE if same else 0)
+        )
+        heads.append(number(flags, 1) + number(x, 2) + number(y, 2))
+        if not same:
+            heads.append(number(w, 2) + number(h, 2))
+        heads.append(number(len(item.packet), 3))
+        if item.mask is not None:
+            heads.append(number(len(item.mask), 3))
+        contents.append((item.mask or b"") + item.packet)
+        size = (w, h)
+    return padded(number(H264, 1) + number(len(items), 1) + b"".join(heads + contents))
+
+
+def parse_tiles(plain: bytes) -> tuple[TileItem, ...]:
+    """The inverse, for bytes from anywhere. Raises RecordError."""
+    reader = Reader(plain)
+    if reader.number(1) != H264:
+        raise RecordError("an entry's codec is unknown")
+    heads: list[tuple[bool, tuple[int, int, int, int], int, int | None]] = []
+    size: tuple[int, int] | None = None
+    for _ in range(_count(reader)):
+        flags, x, y = reader.number(1), reader.number(2), reader.number(2)
+        if flags & ~(_NEW_VIDEO | _HAS_MASK | _SAME_SIZE):
+            raise RecordError("an item has unknown flags")
+        if not flags & _SAME_SIZE:
+            size = reader.number(2), reader.number(2)
+        if size is None:
+            raise RecordError("an entry's first item has no size")
+        packet_bytes = reader.number(3)
+        mask_bytes = reader.number(3) if flags & _HAS_MASK else None
+        heads.append((bool(flags & _NEW_VIDEO), (x, y, *size), packet_bytes, mask_bytes))
+    items = []
+    for starts, box, packet_bytes, mask_bytes in heads:
+        mask = reader.take(mask_bytes) if mask_bytes is not None else None
+        items.append(TileItem(starts, box, reader.take(packet_bytes), mask))
+    _only_padding(reader)
+    return tuple(items)
+
+
+def encode_motions(motions: Sequence[Motion]) -> bytes:
+    """The plaintext of a motion entry, padded."""
+    packed = [pack(motion) for motion in motions]
+    body = b"".join(number(len(data), 2) + data for data in packed)
+    return padded(number(len(packed), 1) + body)
+
+
+def parse_motions(plain: bytes) -> tuple[Motion, ...]:
+    """The inverse, for bytes from anywhere. Raises RecordError."""
+    reader = Reader(plain)
+    motions = []
+    for _ in range(_count(reader)):
+        length = reader.number(2)
+        if length > MOST_BYTES:
+            raise RecordError("a motion is too long")
+        try:
+            motions.append(unpack(reader.take(length)))
+        except ValueError as error:
+            raise RecordError(str(error)) from None
+    _only_padding(reader)
+    return tuple(motions)
+
+
+def pack_mask(mask: U8Array) -> bytes:
+    """(h/2, w/2), not 0 where the entry gives the pixels, to bytes."""
+    return zlib.compress(np.packbits(mask > 0, axis=1).tobytes(), 6)
+
+
+def unpack_mask(data: bytes, size_px: tuple[int, int]) -> U8Array:
+    """(h/2, w/2), 0 or 1, for a rectangle of (width, height) px. Raises RecordError."""
+    width, height = size_px[0] // 2, size_px[1] // 2
+    row_bytes = -(-width // 8)
+    inflate = zlib.decompressobj()
+    try:
+        bits = inflate.decompress(data, row_bytes * height + 1)
+    except zlib.error:
+        raise RecordError("a mask is damaged") from None
+    if len(bits) != row_bytes * height or not inflate.eof or inflate.unused_data:
+        raise RecordError("a mask has the wrong size")
+    rows = np.frombuffer(bits, np.uint8).reshape(height, row_bytes)
+    return np.unpackbits(rows, axis=1, count=width)
+
+
+def _count(reader: Reader) -> int:
+    count = reader.number(1)
+    if not 1 <= count <= MOST_FRAMES:
+        raise RecordError(f"an entry has 1 to {MOST_FRAMES} items")
+    return count
+
+
+def _only_padding(reader: Reader) -> None:
+    if any(reader.take(reader.left)):
+        raise RecordError("an entry's padding is not zeros")

@@ -1,0 +1,1 @@
+"""Seals what protection took away, and lays it into the protected stream."""
