@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 NAME ?=
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,7 +12,7 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c const
 	--config-settings editable_mode=compat
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-gpu check format bench wheel clean
+.PHONY: help setup setup-dev demo test test-fast test-gpu fuzz check format bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the verbs
@@ -34,6 +35,10 @@ test-fast: $(DEV) ## the tests that take no more than a few seconds each
 
 test-gpu: $(DEV) ## the tests that need an NVIDIA GPU; without one they fail
 	BAUTA_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)
+
+fuzz: $(DEV) ## bytes from anywhere into the readers of evidence, for FUZZ_SECONDS
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PIP_INSTALL) atheris
+	PYTHONPATH=.:tests $(PY) tests/fuzz/fuzz_records.py -max_total_time=$(FUZZ_SECONDS) $(ARGS)
 
 check: $(DEV) ## lint, formatting, types
 	@failed=0; \

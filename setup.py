@@ -87,6 +87,7 @@ setup(
         "numpy>=2.4",
         "opencv-python>=5.0",
         "openvino>=2026.4",
+        "pycryptodome>=3.23",  # Shamir's scheme alone
         "pydantic>=2.12",
         "pyrage>=1.4",
         "pyyaml>=6.0.3",

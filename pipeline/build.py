@@ -32,6 +32,7 @@ from .publish.segments import SegmentWriter
 from .publish.sink import Sink
 from .resources import config_path
 from .runtime.credentials import without_credentials
+from .sealing import Evidence, Site
 from .settings import CameraSettings, DetectorSettings, ProtectSettings, ZoneSettings
 from .source.av_input import AvSource
 from .track.keyframe import KeyframePolicy
@@ -73,7 +74,11 @@ def build_source(camera: CameraSettings) -> AvSource:
     return AvSource(camera)
 
 
-def build_gate(camera: CameraSettings, overlay: KeyedProtection | None = None) -> Gate:
+def build_gate(
+    camera: CameraSettings,
+    overlay: KeyedProtection | None = None,
+    evidence: Evidence | None = None,
+) -> Gate:
     """The camera's only way out."""
     return Gate(
         camera.id,
@@ -81,7 +86,21 @@ def build_gate(camera: CameraSettings, overlay: KeyedProtection | None = None) -
         everything=camera.privacy == "everything",
         overlay=overlay,
         gop_seconds=camera.encode.gop,
+        keep=evidence.originals.keep if evidence else None,
+        refusal=evidence.refusal if evidence else None,
     )
+
+
+def build_evidence(camera: CameraSettings, site: Site) -> Evidence | None:
+    """None where the camera's configuration asks for none. Raises VaultError, SettingsError."""
+    if camera.evidence is None:
+        return None
+    if camera.privacy == "everything":
+        _log.warning("%s: privacy everything hides for good: no evidence is kept", camera.id)
+        return None
+    if not site.recipients:
+        raise SettingsError("evidence needs recipients: name at least one group of public keys")
+    return Evidence(camera, camera.evidence, site)
 
 
 def fusion_entry(name: str) -> FusionEntry:

@@ -11,6 +11,9 @@ from typing import NoReturn, TypeAlias
 
 import av
 
+from .cli_audit import add_audit
+from .cli_clip import add_tracks, add_verify
+from .cli_handover import add_disclose
 from .cli_vault import add_keys, add_recover
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
@@ -21,8 +24,12 @@ from .version import __version__
 COMMANDS = (
     "run",
     "protect",
+    "tracks",
+    "verify",
     "recover",
     "keys",
+    "disclose",
+    "audit",
     "demo",
     "doctor",
     "engine",
@@ -99,8 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
     _add_protect(commands)
+    add_tracks(commands)
+    add_verify(commands)
     add_recover(commands)
     add_keys(commands)
+    add_disclose(commands)
+    add_audit(commands)
     _add_demo(commands)
     _add_doctor(commands)
     _add_engine(commands)
@@ -148,10 +159,23 @@ def _add_protect(commands: Commands) -> None:
     )
     parser.add_argument(
         "--recipient",
-        type=Path,
         action="append",
-        metavar="FILE.pub",
-        help="of proface-s: who can recover the faces; may be repeated (bauta keys new)",
+        metavar="[GROUP=]FILE.pub",
+        help="seal the original faces into DEST for this public key (bauta keys new); may be "
+        "repeated; of several groups one key each is needed. Without GROUP= and with proface-s: "
+        "who can recover the faces of keyframes",
+    )
+    parser.add_argument(
+        "--evidence",
+        choices=("stream", "sidecar", "both"),
+        default="stream",
+        help="where sealed faces go: into DEST, beside it (DEST.bauta), or both (default: stream)",
+    )
+    parser.add_argument(
+        "--detail",
+        choices=("default", "lossless", "keyframes"),
+        default="default",
+        help="of sealed faces: about 41 dB, bit by bit, or whole ones once a second only",
     )
     parser.add_argument(
         "--password", action="store_true", help="of proface-s: ask for one that recovers the faces"

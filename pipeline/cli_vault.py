@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cli_handover import add_release
+from .cli_values import count, seconds
+
 if TYPE_CHECKING:
     from .cli import Commands
-
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 
 def add_recover(commands: Commands) -> None:
@@ -22,10 +22,29 @@ def add_recover(commands: Commands) -> None:
         "--in-band", action="store_true", help="from the picture itself (protector proface-s)"
     )
     key = parser.add_mutually_exclusive_group()
-    key.add_argument("--key", type=Path, metavar="FILE", help="a secret key (bauta keys new)")
+    key.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="a secret key (bauta keys new); repeat it for further groups of recipients",
+    )
     key.add_argument("--password", action="store_true", help="ask for the password")
     key.add_argument(
         "--password-from-env", action="store_true", help="take it from BAUTA_PASSPHRASE"
+    )
+    parser.add_argument(
+        "--release",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="of another group's officer, made for --key; may be repeated (bauta keys release)",
+    )
+    parser.add_argument(
+        "--disclosure",
+        type=Path,
+        metavar="PACKAGE",
+        help="one person, made for --key alone (bauta disclose)",
     )
     parser.add_argument("--case", required=True, metavar="ID", help="goes into log and picture")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="goes into the log")
@@ -33,23 +52,37 @@ def add_recover(commands: Commands) -> None:
         "--track", type=int, action="append", metavar="ID", help="only this person; may be repeated"
     )
     parser.add_argument(
-        "--from", dest="from_seconds", type=_seconds, default=0.0, metavar="T", help="90 or 1:30"
+        "--from", dest="from_seconds", type=seconds, default=0.0, metavar="T", help="90 or 1:30"
     )
     parser.add_argument(
-        "--to", dest="to_seconds", type=_seconds, default=float("inf"), metavar="T", help="2:05.5"
+        "--to", dest="to_seconds", type=seconds, default=float("inf"), metavar="T", help="2:05.5"
     )
     parser.add_argument(
         "--sidecar", type=Path, default=None, metavar="FILE", help="default: found beside CLIP"
     )
     parser.add_argument(
-        "--first-frame",
-        type=_count,
-        default=None,
-        metavar="N",
-        help="which of the session's frames CLIP begins with (default: what CLIP says, else 0)",
+        "--service",
+        type=Path,
+        metavar="SERVICE.pub",
+        help="open only what this service signed (default: all, marked ORIGIN UNVERIFIED)",
     )
     parser.add_argument(
-        "--stills", type=Path, default=None, metavar="DIR", help="each recovered face as a PNG"
+        "--lossless", action="store_true", help="code the recovered video without loss"
+    )
+    parser.add_argument(
+        "--no-mark", action="store_true", help="burn no RECOVERED mark in; log and manifest say so"
+    )
+    parser.add_argument("--drop-audio", action="store_true", help="leave the clip's audio out")
+    parser.add_argument(
+        "--first-frame",
+        type=count,
+        default=None,
+        metavar="N",
+        help="of --in-band: which of the session's frames CLIP begins with (default: what CLIP "
+        "says, else 0)",
+    )
+    parser.add_argument(
+        "--stills", type=Path, default=None, metavar="DIR", help="recovered faces as PNG"
     )
     parser.add_argument(
         "--keyframes-only",
@@ -62,7 +95,7 @@ def add_recover(commands: Commands) -> None:
         help="the sidecar has lost the places: try them out in the frames given by --frame",
     )
     parser.add_argument(
-        "--frame", type=_count, action="append", metavar="N", help="of --search; may be repeated"
+        "--frame", type=count, action="append", metavar="N", help="of --search; may be repeated"
     )
     parser.add_argument(
         "--around",
@@ -72,7 +105,7 @@ def add_recover(commands: Commands) -> None:
         help="of --search: about where; default: where a detector still sees a face",
     )
     parser.add_argument(
-        "--reach", type=_count, default=24, metavar="PIXELS", help="of --search (default: 24)"
+        "--reach", type=count, default=24, metavar="PIXELS", help="of --search (default: 24)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what exists")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
@@ -86,7 +119,7 @@ def add_recover(commands: Commands) -> None:
 
 
 def add_keys(commands: Commands) -> None:
-    """`bauta keys new|show`."""
+    """`bauta keys new|show|release`."""
     parser = commands.add_parser("keys", help="key pairs for those who may recover faces")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     new = actions.add_parser("new", help="NAME.key (secret, 0600) and NAME.pub (for the service)")
@@ -109,25 +142,13 @@ def add_keys(commands: Commands) -> None:
 
     new.set_defaults(run=call_new)
     show.set_defaults(run=call_show)
-
-
-def _seconds(text: str) -> float:
-    if not (match := _TIME.fullmatch(text)):
-        raise argparse.ArgumentTypeError(f"must be a time such as 90, 1:30 or 2:05.5, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text!r}")
-    return int(text)
+    add_release(actions)
 
 
 def _square(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) != 3:
         raise argparse.ArgumentTypeError(f"must be X,Y,SIDE in pixels, got {text!r}")
-    x, y, side = (_count(part) for part in parts)
+    x, y, side = (count(part) for part in parts)
     # what may be fused: even places, sides that are multiples of 4
     return x // 2 * 2, y // 2 * 2, max(side // 4 * 4, 16)

@@ -270,6 +270,25 @@ class FacePatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The protected picture around a tile, with the tile in it."""
+
+    x_px: int  # even, in the frame
+    y_px: int
+    planes: YuvPlanes = field(repr=False)
+    is_hidden: U8Array | None = field(repr=False)  # (h/2, w/2) not 0: obfuscation; None: nowhere
+
+    def part(self, x: int, y: int, width: int, height: int) -> Surroundings:
+        """An even rectangle of it, counted from its own corner."""
+        hidden = self.is_hidden
+        if hidden is not None:
+            hidden = hidden[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2]
+        return Surroundings(
+            self.x_px + x, self.y_px + y, part_of(self.planes, x, y, width, height), hidden
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class OriginalTile:
     """What the camera saw where one track is hidden: for the seal stage, and for nobody else."""
 
@@ -279,6 +298,9 @@ class OriginalTile:
     # (h, w) even; the camera's pixels where the track owns them, elsewhere the protected picture's
     planes: YuvPlanes = field(repr=False)
     owned: U8Array | None = field(default=None, repr=False)  # (h/2, w/2) not 0: owned; None: all
+    # the protected picture around it, with `planes` as a view of its middle: a tile video whose
+    # edges show what a camera would see takes half the bits
+    around: Surroundings | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.x_px % 2 or self.y_px % 2 or self.x_px < 0 or self.y_px < 0:

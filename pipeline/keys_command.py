@@ -1,12 +1,17 @@
-"""`bauta keys`: key pairs for those who may recover faces. The service gets public keys only."""
+"""`bauta keys`: key pairs for those who may recover faces, and what one hands to another.
+
+The service gets public keys only.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from .disclose_command import hand_over, nothing_opened, prepare, report
 from .errors import UsageError
 from .vault import passwords
 from .vault.identity import (
@@ -16,6 +21,8 @@ from .vault.identity import (
     load_recipient,
     public_path_of,
 )
+from .vault.opening import EpochKeys
+from .vault.package import make_release
 
 
 def new_key(options: argparse.Namespace) -> int:
@@ -44,6 +51,37 @@ def show_key(options: argparse.Namespace) -> int:
     how = "encrypted with a passphrase" if encrypted else "NOT encrypted"
     print(f"{path}: {how}", file=sys.stderr)
     return 0
+
+
+def release_key(options: argparse.Namespace) -> int:
+    """Hand on what one group has of the tracks. Raises BautaError."""
+    tracks = frozenset(options.track) if options.track else None
+    asked = prepare(options, tracks)
+    group = _group_of(asked.keys, options.group)
+    if group is None:
+        raise nothing_opened(asked)
+    opened = [keys for keys in asked.keys if group in keys.opened_by]
+    package = make_release(
+        opened,
+        group,
+        None if tracks is None else sorted(tracks),
+        asked.purpose(opened, (group,)),
+        present=asked.present,
+    )
+    hand_over(asked, package, opened, action="release", groups=(group,))
+    what = "all tracks" if tracks is None else "tracks " + ", ".join(map(str, sorted(tracks)))
+    print(report(asked, opened, f"what {group} has of {what}"))
+    return 0
+
+
+def _group_of(epochs: Sequence[EpochKeys], named: str | None) -> str | None:
+    """The group that the keys open; None where they open none. Raises UsageError for several."""
+    opened = sorted({name for keys in epochs for name in keys.opened_by})
+    if named is not None:
+        return named if named in opened else None
+    if len(opened) > 1:
+        raise UsageError(f"the keys open the groups {', '.join(opened)}: say one with --group")
+    return opened[0] if opened else None
 
 
 def _passphrase(options: argparse.Namespace) -> str | None:

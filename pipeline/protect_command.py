@@ -6,18 +6,21 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .build import build_in_band, build_service
+from .build import build_evidence, build_in_band, build_service
 from .config import expand, settings_from
 from .errors import SinkError, UsageError
+from .evidence.sidecar_file import SUFFIX as EVIDENCE_SUFFIX
 from .publish.file import file_format
 from .publish.push import is_network
 from .runtime.credentials import without_credentials
 from .runtime.signals import stop_signals
+from .sealing import Site
 from .session import CameraSession
 from .settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD
 from .source.av_input import is_live
@@ -25,6 +28,7 @@ from .vault.passwords import ask_new_password
 from .vault.sidecar import SUFFIX
 
 POLL_SECONDS = 0.1
+DEFAULT_GROUP = "officers"  # of recipients that were given without a group
 # A file can wait for a busy machine: obscuring it after the seconds that suit a live picture would
 # spoil a result that nobody can ask for again.
 FILE_DETECTION_SECONDS = 30.0
@@ -34,7 +38,8 @@ def protect(options: argparse.Namespace) -> int:
     """Run until the source ends or a signal comes. Raises BautaError."""
     source, dest = expand(options.source), expand(options.dest)
     if not is_network(dest):
-        _check_file_dest(source, Path(dest), overwrite=options.overwrite)
+        sidecars = [SUFFIX, *([EVIDENCE_SUFFIX] if options.evidence != "stream" else [])]
+        _check_file_dest(source, Path(dest), sidecars, overwrite=options.overwrite)
     _check_in_band_options(options)
     settings = settings_from(_tree(options, source, dest))
     camera = settings.cameras[0]
@@ -45,10 +50,20 @@ def protect(options: argparse.Namespace) -> int:
         password=_password(options),
         sidecars=None if options.sidecar is None else [options.sidecar],
     )
+    evidence = build_evidence(
+        camera, Site(settings.site, settings.recipients, settings.service_key)
+    )
+    if evidence is not None and evidence.counts.alarm is not None:
+        raise UsageError(evidence.counts.alarm)  # a file can wait until its recipients are right
     service = build_service(settings.detector)
     try:
         session = CameraSession(
-            camera, detector=settings.detector, service=service, retry=False, in_band=in_band
+            camera,
+            detector=settings.detector,
+            service=service,
+            retry=False,
+            in_band=in_band,
+            evidence=evidence,
         )
         started = time.monotonic()
         # what was done so far becomes a playable file
@@ -62,14 +77,14 @@ def protect(options: argparse.Namespace) -> int:
     return 1 if interrupted and not is_live(source) else 0
 
 
-def _check_file_dest(source: str, dest: Path, *, overwrite: bool) -> None:
+def _check_file_dest(source: str, dest: Path, sidecars: Sequence[str], *, overwrite: bool) -> None:
     try:
         file_format(dest)
     except SinkError as error:
         raise UsageError(str(error)) from None
     if dest.is_dir():
         raise UsageError(f"{dest} is a folder; name a file in it")
-    for path in (dest, dest.with_name(dest.name + SUFFIX)):
+    for path in (dest, *(dest.with_name(dest.name + suffix) for suffix in sidecars)):
         if path.exists() and not overwrite:
             raise UsageError(f"{path} exists; add --overwrite to replace it")
     if not dest.parent.is_dir():
@@ -79,15 +94,33 @@ def _check_file_dest(source: str, dest: Path, *, overwrite: bool) -> None:
 
 
 def _check_in_band_options(options: argparse.Namespace) -> None:
-    asks_for_keys = options.recipient or options.password or options.password_from_env
+    in_band_keys, _ = _recipients(options)
+    asks_for_keys = in_band_keys or options.password or options.password_from_env
     if options.protector == "proface-s":
         if options.everything:
             raise UsageError("--everything leaves no face to fuse: choose one of the two")
     elif asks_for_keys or options.fusion_model or options.sidecar:
         raise UsageError(
-            "--recipient, --password, --fusion-model and --sidecar are of --protector proface-s: "
-            "the protector obfuscate hides faces for good"
+            "--password, --fusion-model and --sidecar are of --protector proface-s; to seal the "
+            "original faces into the stream give --recipient FILE.pub"
         )
+
+
+def _recipients(options: argparse.Namespace) -> tuple[list[Path], dict[str, list[Path]]]:
+    """Those of in-band faces, and the groups of evidence. Raises UsageError."""
+    in_band: list[Path] = []
+    groups: dict[str, list[Path]] = {}
+    for text in options.recipient or ():
+        name, is_named, file = text.rpartition("=")
+        if is_named and not name:
+            raise UsageError(f"--recipient must be GROUP=FILE.pub or FILE.pub, got {text}")
+        if is_named:
+            groups.setdefault(name, []).append(Path(file))
+        elif options.protector == "proface-s":
+            in_band.append(Path(file))
+        else:
+            groups.setdefault(DEFAULT_GROUP, []).append(Path(file))
+    return in_band, groups
 
 
 def _password(options: argparse.Namespace) -> str | None:
@@ -97,11 +130,12 @@ def _password(options: argparse.Namespace) -> str | None:
 
 
 def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, object]:
+    in_band_keys, groups = _recipients(options)
     protect: dict[str, object] = {
         "obfuscation": options.obfuscation,
         "strength": options.strength,
         "protector": options.protector,
-        "recipients": options.recipient or [],
+        "recipients": in_band_keys,
     }
     if options.fusion_model:
         protect["fusion_model"] = options.fusion_model
@@ -114,7 +148,9 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
     detector: dict[str, object] = {"model": options.model} if options.model else {}
     if not is_live(source):
         detector["timeout"] = FILE_DETECTION_SECONDS
+    evidence = {"carrier": options.evidence, "detail": options.detail} if groups else None
     return {
+        "recipients": groups,
         "detector": detector,
         "cameras": [
             {
@@ -124,6 +160,7 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
                 "audio": "keep" if options.keep_audio else "drop",
                 "privacy": "everything" if options.everything else "faces",
                 "protect": protect,
+                "evidence": evidence,
                 "encode": {"codec": options.codec, "preset": options.preset, "crf": options.crf},
             }
         ],
@@ -174,6 +211,7 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
         "carried_faces": session.keyed_counts.carried,
         "not_carried_because": dict(session.keyed_counts.not_carried),
         "sidecars": _sidecars(session),
+        "evidence": _evidence(session),
         "encoder": session.encoder_name,
     }
     if as_json:
@@ -186,6 +224,11 @@ def _report(session: CameraSession, dest: str, seconds: float, *, as_json: bool)
     )
     if session.in_band is not None:
         _report_fusion(session)
+    if (sealed := _evidence(session)) is not None:
+        print(
+            f"{sealed['faces']} faces sealed in {sealed['epochs']} epochs, "
+            f"{sealed['bytes']} bytes; see who is in it with: bauta tracks {result['dest']}"
+        )
     if redactions:
         print(f"{sum(redactions.values())} frames were obscured whole:", file=sys.stderr)
         for reason, count in redactions.most_common():
@@ -203,6 +246,19 @@ def _report_fusion(session: CameraSession) -> None:
     ):
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
             print(f"  {count} {title}: {reason}")
+
+
+def _evidence(session: CameraSession) -> dict[str, object] | None:
+    if session.evidence is None:
+        return None
+    counts = session.evidence.counts
+    return {
+        "epochs": counts.epochs,
+        "faces": counts.faces,
+        "bytes": counts.record_bytes,
+        "unsealed_frames": counts.unsealed_frames,
+        "alarm": counts.alarm,
+    }
 
 
 def _sidecars(session: CameraSession) -> list[str]:

@@ -17,33 +17,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .build import build_service
+from .build import build_evidence, build_service
 from .config import load_settings
 from .detect.service import DetectionService
 from .errors import BautaError, SettingsError
 from .publish.sink import Sink
+from .sealing import Site
 from .session import CameraSession
-from .settings import CameraSettings, DetectorSettings, Settings
+from .settings import CameraSettings, Settings
 from .source.backoff import Backoff
 from .status import CameraStatus, camera_status
 
 CHECK_SECONDS = 1.0  # between two looks at the configuration file
 _log = logging.getLogger(__name__)
 
-OpenSession = Callable[[CameraSettings, DetectorSettings, DetectionService, int], CameraSession]
+OpenSession = Callable[[CameraSettings, Settings, DetectionService], CameraSession]
 
 
 def open_session(
     camera: CameraSettings,
-    detector: DetectorSettings,
+    settings: Settings,
     service: DetectionService,
-    cameras: int,
     *,
     extra_sinks: list[Sink] | None = None,
 ) -> CameraSession:
-    """A camera's session, not started. Raises SinkError."""
+    """A camera's session, not started. Raises SinkError, VaultError, SettingsError."""
     return CameraSession(
-        camera, detector=detector, service=service, cameras=cameras, extra_sinks=extra_sinks
+        camera,
+        detector=settings.detector,
+        service=service,
+        cameras=len(settings.cameras),
+        extra_sinks=extra_sinks,
+        evidence=build_evidence(
+            camera, Site(settings.site, settings.recipients, settings.service_key)
+        ),
     )
 
 
@@ -56,6 +63,11 @@ class _Running:
     backoff: Backoff
     retry_at: float = 0.0
     error: str | None = None
+
+    def take_recipients(self, settings: Settings) -> None:
+        """From the next epoch on, without a restart."""
+        if self.session is not None and self.session.evidence is not None:
+            self.session.evidence.set_recipients(settings.recipients)
 
 
 class CameraSet:
@@ -77,13 +89,19 @@ class CameraSet:
                 self._stop(camera_id)
             self._service.close()
             self._service = service
+        if (settings.site, settings.service_key) != (self.settings.site, self.settings.service_key):
+            for camera_id, running in list(self._running.items()):
+                if running.settings.evidence is not None:  # it signs in that name
+                    self._stop(camera_id)
         self.settings = settings
         wanted = {camera.id: camera for camera in settings.cameras}
         for camera_id in list(self._running):
             if wanted.get(camera_id) != self._running[camera_id].settings:
                 self._stop(camera_id)
         for camera_id, camera in wanted.items():
-            if camera_id not in self._running:
+            if camera_id in self._running:
+                self._running[camera_id].take_recipients(settings)
+            else:
                 _log.info("%s: starts", camera_id)
                 self._running[camera_id] = _Running(camera, None, Backoff(camera.reconnect))
         self.tend()
@@ -133,9 +151,7 @@ class CameraSet:
 
     def _start(self, camera_id: str, running: _Running) -> None:
         try:
-            running.session = self._open_one(
-                running.settings, self.settings.detector, self._service, len(self.settings.cameras)
-            )
+            running.session = self._open_one(running.settings, self.settings, self._service)
         except BautaError as error:
             _log.warning("%s: %s", camera_id, error)
             self._rest(running, str(error))

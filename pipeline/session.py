@@ -24,6 +24,7 @@ from .protect.keyed import KeyedCounts
 from .publish.push import is_network
 from .publish.sink import Sink
 from .runtime.channel import Channel, ChannelClosed, Overflow
+from .sealing import Evidence, StreamFacts
 from .settings import CameraSettings, DetectorSettings
 from .source.av_input import is_live
 from .source.base import SourceInfo
@@ -55,6 +56,7 @@ class CameraSession:
         open_source: OpenSource = build_source,
         retry: bool = True,
         in_band: InBand | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
         """`retry`: a live source that fails is opened again; without, its error ends the session.
 
@@ -67,7 +69,8 @@ class CameraSession:
         if in_band is None:
             in_band = build_in_band(camera, live=self.live, threads=detector.threads)
         self.in_band = in_band
-        self.gate = build_gate(camera, in_band.overlay if in_band else None)
+        self.evidence = evidence
+        self.gate = build_gate(camera, in_band.overlay if in_band else None, evidence)
         self.sinks = build_sinks(camera, live=self.live) + (extra_sinks or [])
         self.encoder_name: str | None = None
         self.window: LookaheadWindow | None = None
@@ -270,10 +273,13 @@ class CameraSession:
                 if self._on_frame is not None:
                     self._on_frame(item)
                 self._note_fused(item)
-                self._offer(encoder.encode(item))
+                self._offer(self._with_evidence(self._encode(encoder, item)))
             if encoder is not None:
-                self._offer(encoder.finish())
+                self._offer(self._with_evidence(encoder.finish()))
+                self._offer(self.evidence.finish() if self.evidence else [])
         finally:
+            if self.evidence is not None:
+                self.evidence.finish()
             for sink in self.sinks:
                 sink.close()
             if self.in_band is not None and self.in_band.sidecars is not None:
@@ -282,6 +288,24 @@ class CameraSession:
             self._raise_sink_errors()
         if self._failure is None:
             self.counts.to_state("ended")
+
+    def _encode(self, encoder: Encoder, frame: ProtectedFrame) -> list[EncodedPacket]:
+        is_idr = encoder.idr_due(frame)
+        if self.evidence is not None:
+            self.evidence.begin(
+                encoder.frames,
+                number=frame.number,
+                is_idr=is_idr,
+                seconds=float(frame.pts * frame.time_base),
+                carried=frame.carried,
+                fused=frame.fused,
+            )
+        return encoder.encode(frame, is_idr=is_idr)
+
+    def _with_evidence(self, packets: list[EncodedPacket]) -> list[EncodedPacket]:
+        if self.evidence is None:
+            return packets
+        return [ready for packet in packets for ready in self.evidence.take(packet)]
 
     def _note_fused(self, frame: ProtectedFrame) -> None:
         """Before the frame is encoded: a frame without its line could never be opened."""
@@ -317,6 +341,11 @@ class CameraSession:
             for_recovery=self.in_band is not None,
         )
         self.encoder_name = encoder.name
+        if self.evidence is not None:
+            size_px = (first.image.width, first.image.height)
+            self.evidence.open(
+                StreamFacts(size_px=size_px, fps=float(self.info.fps), live=self.live)
+            )
         return encoder
 
     def _offer(self, packets: list[EncodedPacket]) -> None:

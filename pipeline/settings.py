@@ -143,6 +143,41 @@ class HlsSettings(_Settings):
     keep: int = Field(default=6, ge=3)  # segments in the playlist
 
 
+class EvidenceSettings(_Settings):
+    """The original faces, sealed for `recipients`, in or beside the protected stream."""
+
+    carrier: Literal["stream", "sidecar", "both"] = "stream"  # sidecar: receivers that strip SEI
+    on_failure: Literal["dark", "continue"] = "dark"  # dark: no picture without its evidence
+    # default: about 41 dB. lossless: bit by bit. keyframes: one whole face per keyframe_every
+    detail: Literal["default", "lossless", "keyframes"] = "default"
+
+
+class GroupSettings(_Settings):
+    """One group of recipients: of each group somebody is needed to recover a face."""
+
+    keys: list[Path] = Field(min_length=1, max_length=64)  # public keys (NAME.pub)
+    threshold: int = Field(default=1, ge=1)  # how many of them are needed
+
+    @model_validator(mode="after")
+    def _threshold_can_be_met(self) -> Self:
+        if self.threshold > len(self.keys):
+            raise ValueError(
+                f"threshold must be at most the number of keys = {len(self.keys)}, got "
+                f"{self.threshold}"
+            )
+        return self
+
+
+def _group(value: Any) -> Any:
+    return {"keys": value} if isinstance(value, list) else value
+
+
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Recipients = Annotated[
+    dict[GroupName, Annotated[GroupSettings, BeforeValidator(_group)]], Field(max_length=16)
+]
+
+
 class CameraSettings(_Settings):
     """One camera: where it comes from, how it is protected, where it goes."""
 
@@ -157,6 +192,7 @@ class CameraSettings(_Settings):
     protect: ProtectSettings = ProtectSettings()
     zones: ZoneSettings = ZoneSettings()
     encode: EncodeSettings = EncodeSettings()
+    evidence: EvidenceSettings | None = None  # null: what is hidden is hidden for good
     reconnect: ReconnectSettings = ReconnectSettings()
 
     def __repr__(self) -> str:
@@ -169,7 +205,10 @@ class CameraSettings(_Settings):
 class Settings(_Settings):
     """A whole configuration file."""
 
-    site: str = "bauta"  # names this installation in logs and status
+    # names this installation in logs, status and evidence
+    site: str = Field(default="bauta", min_length=1, max_length=200)
+    recipients: Recipients = {}  # who can recover faces: one of each group is needed
+    service_key: Path | None = None  # signs evidence; null: service.key in BAUTA_STATE
     detector: DetectorSettings = DetectorSettings()
     cameras: list[CameraSettings] = []
 
@@ -180,4 +219,14 @@ class Settings(_Settings):
             if camera.id in seen:
                 raise ValueError(f"camera id must be unique, got {camera.id!r} twice")
             seen.add(camera.id)
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_has_recipients(self) -> Self:
+        asking = [camera.id for camera in self.cameras if camera.evidence is not None]
+        if asking and not self.recipients:
+            raise ValueError(
+                f"recipients must name at least one group: camera {asking[0]} has evidence, and "
+                "nobody could open it. Add recipients: {officers: [officer.pub]}"
+            )
         return self

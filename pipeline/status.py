@@ -48,6 +48,8 @@ class CameraStatus:
     latency_p95_ms: float | None
     encoder: str | None
     sinks: list[SinkStatus]
+    sealed_faces: int = 0  # tiles and motions in evidence records
+    evidence_alarm: str | None = None  # why nothing is sealed now
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -63,8 +65,12 @@ class CameraStatus:
                 missed = sum(self.not_fused.values())
                 parts.append(f"{self.fused} fused" + (f" ({missed} not)" if missed else ""))
                 parts.append(f"{self.carried} carried")
+            if self.sealed_faces:
+                parts.append(f"{self.sealed_faces} sealed")
             if self.latency_p95_ms is not None:
                 parts.append(f"+{self.latency_p50_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
+        if self.evidence_alarm:
+            parts.append(f"EVIDENCE IS NOT SEALED: {self.evidence_alarm}")
         if self.error:
             parts.append(f"{self.error} (since {self.seconds_in_state:.0f} s)")
         if dropped := self.dropped_raw + self.dropped_protected:
@@ -139,4 +145,6 @@ def camera_status(
             SinkStatus(sink.name, sink.state.value, sink.written, sink.dropped, sink.error)
             for sink in session.sinks
         ],
+        sealed_faces=session.evidence.counts.faces if session.evidence else 0,
+        evidence_alarm=session.evidence.counts.alarm if session.evidence else None,
     )

@@ -23,6 +23,7 @@ from ..frames import (
     FaceBox,
     FacePatch,
     FrameMoment,
+    FrameOriginals,
     FusedFace,
     RawFrame,
     Square,
@@ -34,6 +35,7 @@ from ..runtime.cadence import Cadence
 from ..runtime.ratelimit import RateLimitedLog
 from .blend import halved, write_patch
 from .curtain import curtain_frame, mosaic
+from .ownership import TrackCopy, box_in_frame, copied, originals_of
 
 LEAST_COVER = 0.95  # share of a face box (its part inside the frame) that must be replaced
 _OPAQUE = 250  # of 255: what counts as replaced
@@ -81,6 +83,9 @@ Overlay = Callable[
 ]
 """Further patches, to lie over those that hide the faces. Without them all is hidden as well."""
 
+Keep = Callable[[FrameOriginals], None]
+"""Takes what a frame's protection took away, to be sealed. It may raise: the frame goes on."""
+
 
 class Gate:
     """One camera's gate."""
@@ -93,10 +98,18 @@ class Gate:
         everything: bool = False,
         overlay: Overlay | None = None,
         gop_seconds: float | None = None,
+        keep: Keep | None = None,
+        refusal: Callable[[], str | None] | None = None,
     ) -> None:
         """`everything`: the whole picture is obscured, faces or not.
 
         `gop_seconds`: which frames become IDR frames is decided here; None: by the encoder.
+
+        `keep`: called once, in order and before `protect` returns, for each frame that was hidden
+        face by face; with empty tuples where nothing was hidden. Not called for the curtain, with
+        `everything`, and where the originals could not be had (counted in `not_kept`).
+
+        `refusal`: why no picture at all may be shown now, or None; asked for each frame.
         """
         self._camera = camera
         self._make_patches = make_patches
@@ -104,8 +117,12 @@ class Gate:
         self._overlay = overlay
         self._idr = Cadence(gop_seconds) if gop_seconds is not None else None
         self._next_number = 0
+        self._keep = keep
+        self._refusal = refusal
         self._quiet = RateLimitedLog(_log)
+        self._quiet_keep = RateLimitedLog(_log)
         self.redactions: Counter[str] = Counter()
+        self.not_kept: Counter[str] = Counter()  # frames without originals, by what was raised
 
     def protect(
         self,
@@ -121,6 +138,8 @@ class Gate:
         """
         moment = self._moment(frame, zones, follows_cut=follows_cut)
         try:
+            if self._refusal is not None and (reason := self._refusal()) is not None:
+                return self._curtain(frame, moment, reason)
             if self._everything:
                 frame.image.make_writable()
                 mosaic(planes_of(frame.image))
@@ -154,29 +173,61 @@ class Gate:
         self, frame: RawFrame, faces: Sequence[FaceBox], zones: Zones, moment: FrameMoment
     ) -> ProtectedFrame:
         image = frame.image
-        fused: tuple[FusedFace, ...] = ()
-        carried: tuple[CarriedFace, ...] = ()
-        if faces or zones.always is not None:
-            patches = self._patches(planes_of(image), faces, moment)
-            # Decoded frames share their buffers with the decoder's references: without this call
-            # a patch would show up again in later frames. It moves the buffers: view them anew.
-            image.make_writable()
-            planes = planes_of(image)
-            used = [write_patch(planes, patch, zones.never) for patch in patches]
-            _check_covered(planes.size_px, faces, patches, used, zones.never)
-            if zones.always is not None:
-                _fill(planes, zones.always)
-            fused = tuple(
-                FusedFace(patch.track_id, Square(patch.x_px, patch.y_px, patch.alpha.shape[0]))
-                for patch in patches
-                if patch.is_fused
-            )
-            carried = tuple(
-                CarriedFace(patch.track_id, patch.motion)
-                for patch in patches
-                if patch.motion is not None
-            )
-        return _sealed(frame, image, moment, len(faces), fused=fused, carried=carried)
+        if not faces and zones.always is None:
+            protected = _sealed(frame, image, moment, 0)
+            self._give(lambda: FrameOriginals(moment.number, (), ()))
+            return protected
+        patches = self._patches(planes_of(image), faces, moment)
+        # Decoded frames share their buffers with the decoder's references: without this call
+        # a patch would show up again in later frames. It moves the buffers: view them anew.
+        image.make_writable()
+        planes = planes_of(image)
+        copies = self._copied(planes, faces, patches)
+        used = [write_patch(planes, patch, zones.never) for patch in patches]
+        _check_covered(planes.size_px, faces, patches, used, zones.never)
+        if zones.always is not None:
+            _fill(planes, zones.always)
+        fused = tuple(
+            FusedFace(patch.track_id, Square(patch.x_px, patch.y_px, patch.alpha.shape[0]))
+            for patch in patches
+            if patch.is_fused
+        )
+        carried = tuple(
+            CarriedFace(patch.track_id, patch.motion)
+            for patch in patches
+            if patch.motion is not None
+        )
+        protected = _sealed(frame, image, moment, len(faces), fused=fused, carried=carried)
+        if copies is not None:  # last: of a frame that falls nothing is kept
+            written = list(zip(patches, used, strict=True))
+            self._give(lambda: originals_of(copies, planes, written, zones.always, moment.number))
+        return protected
+
+    def _copied(
+        self, planes: YuvPlanes, faces: Sequence[FaceBox], patches: Sequence[FacePatch]
+    ) -> tuple[TrackCopy, ...] | None:
+        """The camera's pixels where something is about to be written; None: nobody wants them."""
+        if self._keep is None:
+            return None
+        try:
+            return copied(planes, faces, patches)
+        except Exception as error:  # the faces will be hidden all the same
+            self._not_kept(error)
+            return None
+
+    def _give(self, originals: Callable[[], FrameOriginals]) -> None:
+        """Hand over what was taken away. The frame is protected already, whatever happens here."""
+        if self._keep is None:
+            return
+        try:
+            self._keep(originals())
+        except Exception as error:
+            self._not_kept(error)
+
+    def _not_kept(self, error: Exception) -> None:
+        reason = type(error).__name__  # its own words may hold anything
+        self.not_kept[reason] += 1
+        self._quiet_keep.warning("%s: originals not kept: %s", self._camera, reason)
 
     def _patches(
         self, planes: YuvPlanes, faces: Sequence[FaceBox], moment: FrameMoment
@@ -233,12 +284,11 @@ def _check_covered(
     by_track: dict[int, list[tuple[FacePatch, U8Array]]] = {}
     for patch, alpha in zip(patches, used, strict=True):
         by_track.setdefault(patch.track_id, []).append((patch, alpha))
-    width, height = frame_px
     for face in faces:
-        x1, y1, x2, y2 = (int(v) for v in np.rint(face.box_xyxy_px))
-        x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
-        if x1 >= x2 or y1 >= y2:
+        box = box_in_frame(face, frame_px)
+        if box is None:
             continue  # outside the picture
+        x1, y1, x2, y2 = box
         if face.track_id not in by_track:
             raise ProtectionError("a face has no patch")
         covered = max(

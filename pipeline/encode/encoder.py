@@ -75,12 +75,17 @@ class Encoder:
         except (av.error.FFmpegError, ValueError) as error:
             raise EncodeError(f"{encoder} cannot be opened: {error}") from error
 
-    def encode(self, frame: ProtectedFrame) -> list[EncodedPacket]:
-        """Packets that are ready; the encoder may hold a few back. Raises EncodeError."""
+    def encode(self, frame: ProtectedFrame, *, is_idr: bool | None = None) -> list[EncodedPacket]:
+        """Packets that are ready; the encoder may hold a few back. Raises EncodeError.
+
+        `is_idr`: what `idr_due` said of the frame, where it was asked already.
+        """
+        if is_idr is None:
+            is_idr = self.idr_due(frame)
         image = frame.image
         image.pts, image.time_base = frame.pts, frame.time_base
         # A decoded frame remembers its old type: the camera's I-frames would force ours.
-        image.pict_type = PictureType.I if self._idr_due(frame) else PictureType.NONE
+        image.pict_type = PictureType.I if is_idr else PictureType.NONE
         self._in_hand[frame.pts] = frame.captured_ns, self._frames
         self._frames += 1
         return self._packets(image)
@@ -89,7 +94,13 @@ class Encoder:
         """What the encoder still held."""
         return self._packets(None)
 
-    def _idr_due(self, frame: ProtectedFrame) -> bool:
+    @property
+    def frames(self) -> int:
+        """How many were given: the next one's `EncodedPacket.frame`."""
+        return self._frames
+
+    def idr_due(self, frame: ProtectedFrame) -> bool:
+        """Whether it must become an IDR frame. Ask once for each frame, in order."""
         seconds = float(frame.pts * frame.time_base)
         if frame.is_idr:
             self._idr.restart(seconds)

@@ -11,7 +11,7 @@ from .wire import Reader, number
 
 KIND = 2
 MOST_FRAMES = 8
-MOST_ENTRIES = 512
+MOST_ENTRIES = 4096
 TAG_BYTES = 16
 SCENE_TRACK = 2**32 - 1  # whose secret the scene entries have; no entry names it
 SIGNATURE_LABEL = b"bauta/1 group"
@@ -158,7 +158,10 @@ def parse_group_record(data: bytes) -> GroupRecord:
         raise RecordError("a group record has unknown flags")
     digests = tuple(reader.take(DIGEST_BYTES) for _ in range(frames))
     head = GroupHead(epoch_id, first, digests, bool(flags & _LAST))
-    entries = tuple(_parse_entry(reader) for _ in range(reader.number(2)))
+    count = reader.number(2)
+    if count > MOST_ENTRIES:  # before they cost memory
+        raise RecordError(f"a group has at most {MOST_ENTRIES} entries, got {count}")
+    entries = tuple(_parse_entry(reader) for _ in range(count))
     signature = reader.take(SIGNATURE_BYTES)
     reader.end()
     return GroupRecord(head, entries, signature)

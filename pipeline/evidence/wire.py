@@ -59,7 +59,10 @@ def number(value: int, size_bytes: int) -> bytes:
 
 def text(value: str) -> bytes:
     """A u8 length and UTF-8. Raises RecordError."""
-    data = value.encode("utf-8")
+    try:
+        data = value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RecordError("a text of a record must be UTF-8") from None
     if len(data) > MOST_TEXT_BYTES:
         raise RecordError(f"a text of a record has at most {MOST_TEXT_BYTES} bytes")
     return number(len(data), 1) + data

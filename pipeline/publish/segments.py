@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import SinkError
+from ..evidence.sidecar_file import SUFFIX as SIDECAR_SUFFIX
 from ..frames import EncodedPacket
 from ..settings import RecordSettings
 from ..streams import StreamTemplates, first_frame_note
 from .mux import FRAGMENTED_MP4, Muxer
 
 _log = logging.getLogger(__name__)
+PRUNED = (".mp4", SIDECAR_SUFFIX)  # evidence beside recordings lives as long as they do
 _NAME = "%Y-%m-%dT%H-%M-%S"
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z")
 
@@ -91,7 +93,8 @@ class SegmentWriter:
             start = f"{self._camera}_"
             files = sorted(
                 path
-                for path in self._settings.dir.glob(f"{start}*.mp4")
+                for ending in PRUNED
+                for path in self._settings.dir.glob(f"{start}*{ending}")
                 # camera `a` leaves those of camera `a_b` alone
                 if _STAMP.fullmatch(path.stem.removeprefix(start))
             )

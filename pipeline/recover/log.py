@@ -8,18 +8,30 @@ import os
 from pathlib import Path
 
 from ..vault import audit
+from ..vault.signing import SigningKey
 
 
-def log_recovery(action: str, *, clip: Path, sidecar: Path, **asked_for: object) -> None:
-    """Written, and waited for, before anything is opened. Raises VaultError: then nothing is."""
+def log_recovery(
+    action: str,
+    *,
+    clip: Path,
+    sidecar: Path | None,
+    signer: SigningKey | None = None,
+    **asked_for: object,
+) -> audit.Head:
+    """Written, and waited for, before anything is opened: the log's new head, for the manifest.
+
+    `sidecar`: None where the clip holds all itself. `signer`: who opens it, where a key says so.
+    Raises VaultError: then nothing is opened.
+    """
     entry = {
         "action": action,
         "clip": clip.name,
         "clip_sha256": _sha256(clip),
-        "sidecar_sha256": _sha256(sidecar),
-        "user": _user(),
+        "sidecar_sha256": None if sidecar is None else _sha256(sidecar),
+        "user": user_name(),
     }
-    audit.append(audit.audit_path(), entry | asked_for)
+    return audit.append(audit.audit_path(), entry | asked_for, signer)
 
 
 def _sha256(path: Path) -> str:
@@ -27,7 +39,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -9,8 +9,8 @@ outlive its report. Stills are made of keyframes alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,10 +26,9 @@ from ..frames import CarriedFace, FusedFace, ShapeError, U8Array, YuvPlanes, pla
 from ..streams import first_frame_of
 from .between import Between, OpenFaces, lay_over
 from .in_band import put_back
+from .mark import MOVED, burn_in
 
 CRF = 14  # a recovered face should not be lost again
-MOVED = "MOVED FACE, "  # in front, where a narrow picture does not cut it off
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,7 @@ def put_faces_back(
                 f"the clip is {image.width}x{image.height}, it was protected at "
                 f"{size_px[0]}x{size_px[1]}: a scaled picture cannot be recovered"
             )
-        image.make_writable()
-        try:
-            planes = planes_of(image)
-        except ShapeError as error:
-            raise SourceError(f"the clip is not what was protected: {error}") from None
+        planes = writable_planes(image)
         has_moved = False
         if here is not None and here.position == position:
             has_moved = restorer.restore(planes, here, image)
@@ -197,27 +192,56 @@ def first_frame_in(clip: Path) -> int | None:
     return next((frame for note in notes if (frame := first_frame_of(note)) is not None), None)
 
 
+def writable_planes(image: av.VideoFrame) -> YuvPlanes:
+    """A decoded frame's planes, to be written into. Raises SourceError for other formats."""
+    image.make_writable()
+    try:
+        return planes_of(image)
+    except ShapeError as error:
+        raise SourceError(f"the clip is not what was protected: {error}") from None
+
+
 class RecoveredVideo:
     """A file under its name with .part, until `close` gives it its own."""
 
-    def __init__(self, path: Path, container_format: str, fps: Fraction, mark: str) -> None:
-        """`mark` is burnt into every frame."""
+    def __init__(
+        self,
+        path: Path,
+        container_format: str,
+        fps: Fraction,
+        mark: str | None,
+        *,
+        lossless: bool = False,
+        audio: Sequence[av.AudioStream] = (),
+    ) -> None:
+        """`mark` is burnt into every frame. `audio`: the clip's streams that `copy_audio` gets."""
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._format = container_format
         self._fps = fps
         self._mark = mark
+        self._lossless = lossless
+        self._audio = tuple(audio)
+        self._copies: dict[int, av.AudioStream] = {}  # by the clip's stream index
+        self._early: list[av.Packet[av.AudioStream]] = []  # before there is a picture
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
         self._last_pts = -1
+        self._is_finished = False
+
+    @property
+    def part(self) -> Path:
+        """The file as long as it has no name of its own."""
+        return self._part
 
     def write(self, image: av.VideoFrame, *, has_moved: bool = False) -> None:
-        """Encode one frame, marked in place. Raises SinkError.
+        """Encode one frame, marked in place. Raises SinkError, SourceError.
 
         `has_moved`: a face in it is that of another frame, and the mark says so.
         """
-        burn_in(planes_of(image), MOVED + self._mark if has_moved else self._mark)
-        try:
+        if self._mark is not None:
+            burn_in(writable_planes(image), MOVED + self._mark if has_moved else self._mark)
+        with self._translated():
             if self._stream is None or self._container is None:
                 self._open(image)
             assert self._stream is not None and self._container is not None
@@ -226,20 +250,35 @@ class RecoveredVideo:
             image.pict_type = PictureType.NONE  # the decoded types would force ours
             for packet in self._stream.encode(image):
                 self._container.mux(packet)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SinkError(f"{self._path}: {error}") from None
 
-    def close(self) -> None:
-        """Finish the file and give it its name. Raises SinkError."""
-        if self._stream is None or self._container is None:
+    def copy_audio(self, packet: av.Packet[av.AudioStream]) -> None:
+        """A packet of one of the clip's streams, as it is. Raises SinkError."""
+        if self._container is None:
+            self._early.append(packet)
             return
-        try:
+        copy = self._copies.get(packet.stream.index)
+        if copy is None or packet.pts is None or packet.dts is None or not packet.size:
+            return
+        with self._translated():
+            packet.stream = copy
+            self._container.mux(packet)
+
+    def finish(self) -> None:
+        """End the file, which keeps its name .part. Idempotent. Raises SinkError."""
+        if self._stream is None or self._container is None or self._is_finished:
+            return
+        self._is_finished = True
+        with self._translated():
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
             self._container.close()
-            self._part.replace(self._path)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SinkError(f"{self._path}: {error}") from None
+
+    def close(self) -> None:
+        """Finish the file and give it its name. Raises SinkError."""
+        self.finish()
+        if self._is_finished:
+            with self._translated():
+                self._part.replace(self._path)
 
     def abandon(self) -> None:
         """Leave nothing behind: half a recovery is still faces."""
@@ -262,35 +301,49 @@ class RecoveredVideo:
         context.time_base = image.time_base
         context.color_range, context.colorspace = image.color_range, image.colorspace
         context.max_b_frames = 0
-        context.options = {"preset": "veryfast", "crf": str(CRF)}
+        quality = {"qp": "0"} if self._lossless else {"crf": str(CRF)}
+        context.options = {"preset": "veryfast", **quality}
+        for audio in self._audio:
+            copy = self._container.add_stream_from_template(audio)
+            assert isinstance(copy, av.AudioStream)
+            self._copies[audio.index] = copy
         self._stream = stream
+        early, self._early = self._early, []
+        for packet in early:
+            self.copy_audio(packet)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise SinkError(f"{self._path}: {error}") from None
 
 
 def write_still(path: Path, face: YuvPlanes, like: av.VideoFrame) -> Path:
     """A recovered face as a PNG, colours as in the frame it is from. Raises SinkError."""
-    side = face.y.shape[0]
-    i420 = np.concatenate([face.y.ravel(), face.u.ravel(), face.v.ravel()])
-    image = av.VideoFrame.from_ndarray(i420.reshape(side * 3 // 2, side), format=like.format.name)
-    image.color_range, image.colorspace = like.color_range, like.colorspace
-    _, png = cv2.imencode(".png", image.to_ndarray(format="bgr24"))
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(png.tobytes())
-    except OSError as error:
-        raise SinkError(f"{path}: {error.strerror}") from None
+    write_private(path, as_png(face, like))
     return path
 
 
-def burn_in(planes: YuvPlanes, text: str) -> None:
-    """A line of text on a dark bar at the bottom left, in place."""
-    width, height = planes.size_px
-    shown = text.encode("ascii", "replace").decode("ascii")
-    scale = max(min(width, height) / 900, 0.3)
-    (text_w, text_h), below = cv2.getTextSize(shown, _FONT, scale, 1)
-    bar_h = min((text_h + below + 8) // 2 * 2, height)
-    bar_w = min((text_w + 12) // 2 * 2, width)
-    bar: U8Array = np.full((bar_h, bar_w), 24, np.uint8)
-    cv2.putText(bar, shown, (6, bar_h - below - 2), _FONT, scale, 225, 1, cv2.LINE_AA)
-    planes.y[height - bar_h :, :bar_w] = bar
-    for chroma in (planes.u, planes.v):
-        chroma[(height - bar_h) // 2 :, : bar_w // 2] = 128
+def as_png(picture: YuvPlanes, like: av.VideoFrame) -> bytes:
+    """Colours as in the frame that it is from."""
+    width, height = picture.size_px
+    i420 = np.concatenate([picture.y.ravel(), picture.u.ravel(), picture.v.ravel()])
+    rows = i420.reshape(height * 3 // 2, width)
+    image = av.VideoFrame.from_ndarray(rows, format=like.format.name)
+    image.color_range, image.colorspace = like.color_range, like.colorspace
+    _, png = cv2.imencode(".png", image.to_ndarray(format="bgr24"))
+    data: bytes = png.tobytes()
+    return data
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """For its owner alone, from the first byte on. Raises SinkError."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600)  # it may have been there
+            file.write(data)
+    except OSError as error:
+        raise SinkError(f"{path}: {error.strerror}") from None

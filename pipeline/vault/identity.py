@@ -1,12 +1,12 @@
 """Who may open: age key pairs (X25519). The service holds public keys only.
 
 A key file is what the `age` tool writes as well: comments and one AGE-SECRET-KEY line, as it is or
-encrypted with a passphrase.
+encrypted with a passphrase. A .pub file has the age key first, and a second line: the Ed25519 key
+with which the same secret signs (`signing.officer_key`), as ssh writes it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,8 +15,9 @@ from pathlib import Path
 import pyrage
 
 from ..errors import KeyRefused, UsageError, VaultError
+from .key_files import read_key_file, write_key_file
+from .signing import officer_key, public_line
 
-MOST_BYTES = 64 * 1024  # of a key file; bytes from outside are read no further
 _SECRET, _PUBLIC = "AGE-SECRET-KEY-1", "age1"
 _ENCRYPTED = (b"age-encryption.org/v1", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
@@ -65,7 +66,7 @@ def wrap_for(secret: bytes, recipients: list[Recipient]) -> bytes:
 
 def load_recipient(path: Path) -> Recipient:
     """A .pub file: the first line that is no comment. Raises UsageError, VaultError."""
-    text = _read(path).decode("utf-8", "replace")
+    text = read_key_file(path).decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines()]
     if any(line.startswith(_SECRET) for line in lines):
         raise UsageError(f"{path} holds a secret key; give the .pub file beside it")
@@ -80,7 +81,7 @@ def load_identity(path: Path, ask: AskPassphrase) -> Identity:
 
     Raises UsageError where there is no key in it, KeyRefused for a wrong passphrase.
     """
-    data = _read(path)
+    data = read_key_file(path)
     if data.startswith(_ENCRYPTED):
         try:
             data = pyrage.passphrase.decrypt(data, ask())
@@ -97,7 +98,7 @@ def load_identity(path: Path, ask: AskPassphrase) -> Identity:
 
 def is_encrypted(path: Path) -> bool:
     """Whether a passphrase is needed. Raises UsageError."""
-    return _read(path).startswith(_ENCRYPTED)
+    return read_key_file(path).startswith(_ENCRYPTED)
 
 
 def create_identity(path: Path, passphrase: str | None, *, now: datetime | None = None) -> Identity:
@@ -111,37 +112,15 @@ def create_identity(path: Path, passphrase: str | None, *, now: datetime | None 
     identity = Identity(str(pyrage.x25519.Identity.generate()))
     created = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     public = identity.recipient.public
+    signs = public_line(officer_key(identity).public)
     text = f"# created: {created}\n# public key: {public}\n{identity.secret}\n".encode()
     if passphrase:
         text = pyrage.passphrase.encrypt(text, passphrase, armored=True)
-    _write_new(path, text, 0o600)
-    _write_new(public_path, f"{public}\n".encode(), 0o644)
+    write_key_file(path, text, 0o600)
+    write_key_file(public_path, f"{public}\n{signs}\n".encode(), 0o644)
     return identity
 
 
 def public_path_of(path: Path) -> Path:
     """NAME.key to NAME.pub."""
     return path.with_suffix(".pub")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    if len(data) > MOST_BYTES:
-        raise UsageError(f"{path}: too large for a key file")
-    return data
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """The mode is there from the first byte on: no moment in which others can read it."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise UsageError(f"{path} exists; keys are never replaced, choose another name") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.frames import CarriedFace, U8Array, planes_of
 from pipeline.recover.video import FrameFaces
-from pipeline.recover_command import recover
+from pipeline.recover_in_band import recover
 from pipeline.vault import audit, sidecar_motion
 from pipeline.vault.clip_key import ClipKey, new_clip_key
 from support.asserts import assert_faces_hidden, assert_faces_shown

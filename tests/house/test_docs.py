@@ -76,7 +76,7 @@ def test_documented_options_exist() -> None:
 def test_the_error_tree_is_drawn_as_it_is() -> None:
     drawn = set(
         re.findall(
-            r"^\s*(?:\* )?([A-Z]\w+(?:Error|Timeout|Refused|Failed|Video))\b",
+            r"^\s*(?:\* )?([A-Z]\w+(?:Error|Timeout|Refused|Failed|Video|Opened))\b",
             errors.__doc__ or "",
             re.M,
         )

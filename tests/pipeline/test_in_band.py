@@ -12,7 +12,7 @@ from pipeline import build
 from pipeline.errors import SettingsError, SidecarError, UsageError
 from pipeline.frames import MOTION_CELLS, CarriedFace, FusedFace, Motion, Square
 from pipeline.in_band import ModelName, Sidecars, sidecar_paths
-from pipeline.recover_command import _opened
+from pipeline.recover_in_band import _opened
 from pipeline.settings import CameraSettings
 from pipeline.vault.clip_key import new_clip_key
 from pipeline.vault.identity import create_identity

@@ -17,7 +17,8 @@ def test_a_new_key_says_where_it_is_and_shows_the_public_half(tmp_path: Path) ->
     assert done.code == 0 and not done.err
     first, public = done.out.splitlines()
     assert str(tmp_path / "a.key") in first and "secret" in first
-    assert public == (tmp_path / "a.pub").read_text().strip()
+    age, ssh = (tmp_path / "a.pub").read_text().splitlines()
+    assert age == public and ssh.startswith("ssh-ed25519 AAAA")
     shown = bauta("keys", "show", tmp_path / "a.key")
     assert shown.out.strip() == public and "NOT encrypted" in shown.err
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engines.bands import BandLayout
 from engines.fusion import FusionModel, FusionSpec
 from engines.scripted import ScriptedEngine
-from pipeline import build, recover_command
+from pipeline import build, recover_in_band
 from pipeline.build import InBand, build_keyed
 from pipeline.frames import U8Array
 from pipeline.fusion_worker import FusionWorker
@@ -120,7 +120,7 @@ def use_scripted_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_model(_name: str, *, threads: int = 0, recover: bool = False) -> FusionModel:
         return scripted_model()
 
-    for module in (build, recover_command):
+    for module in (build, recover_in_band):
         monkeypatch.setattr(module, "fusion_entry", entry)
         monkeypatch.setattr(module, "open_fusion_model", open_model)
     monkeypatch.setattr(build, "_fusion_workers", WeakValueDictionary())

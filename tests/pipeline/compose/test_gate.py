@@ -20,6 +20,7 @@ from pipeline.frames import (
     FaceBox,
     FacePatch,
     FrameMoment,
+    FrameOriginals,
     RawFrame,
     U8Array,
     YuvPlanes,
@@ -415,3 +416,115 @@ def test_everything_counts_frames_too() -> None:
     gate = Gate("lobby", MAKE, everything=True, gop_seconds=0.04)
     frames = [gate.protect(raw(), [], Zones()) for _ in range(3)]
     assert [frame.number for frame in frames] == [0, 1, 2]
+
+
+# --- what is kept of the originals; whose they are is in test_ownership.py ---
+
+
+def numbered(number: int) -> RawFrame:
+    return RawFrame(raw().image, number, number * 3_600, Fraction(1, 90_000), 0)
+
+
+def test_originals_come_once_for_each_frame_that_is_hidden_face_by_face() -> None:
+    """In the frames' order, under their numbers, before the frame itself is given back."""
+    kept: list[FrameOriginals] = []
+    gate = Gate("lobby", MAKE, keep=kept.append)
+    whole = masks([(0, 0), (1, 0), (1, 1), (0, 1)])
+    wrong = polygon_mask([(0, 0), (1, 0), (1, 1)], (WIDTH * 2, HEIGHT * 2))
+    expected = []
+    for number in range(12):
+        before = len(kept)
+        kind = number % 6
+        faces = [] if kind in (1, 3) else [face(*BOX, track_id=4)]
+        if kind == 2:
+            gate.redact(numbered(number), "x")
+        elif kind == 5:
+            assert_curtain(gate.protect(numbered(number), faces, Zones(always=wrong)))
+        else:
+            zones = Zones(always=whole) if kind == 3 else Zones()
+            frame = gate.protect(numbered(number), faces, zones)
+            assert (frame.redacted, frame.number) == (None, number)
+            expected.append((number, 1 if faces else 0))
+            assert len(kept) == before + 1
+            continue
+        assert len(kept) == before
+    assert [(each.number, len(each.faces)) for each in kept] == expected
+    assert all(each.scenes == () for each in kept)
+    assert not gate.not_kept
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_nothing_is_kept_of_a_frame_that_falls(case: str) -> None:
+    make, _ = BROKEN[case]
+    kept: list[FrameOriginals] = []
+    gate = Gate("lobby", make, keep=kept.append)
+    faces = [face(*BOX), face(100, 70, 130, 110, track_id=2)]
+    assert_curtain(gate.protect(raw(), faces, Zones()))
+    assert kept == []
+
+
+def test_nothing_is_kept_where_the_frame_falls_last() -> None:
+    """Covered, but what is said of it cannot be made."""
+    kept: list[FrameOriginals] = []
+    odd = replace(patch(30, 20, 60, 70), is_fused=True)  # 70 is no multiple of 4
+    gate = Gate("lobby", gives(odd), keep=kept.append)
+    assert_curtain(gate.protect(raw(), [face(*BOX)], Zones()))
+    assert kept == []
+
+
+def test_nothing_is_kept_where_everything_is_obscured() -> None:
+    kept: list[FrameOriginals] = []
+    gate = Gate("lobby", MAKE, everything=True, keep=kept.append)
+    assert gate.protect(raw(), [face(*BOX)], Zones()).redacted is None
+    assert kept == []
+
+
+def test_a_keep_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def keep(originals: FrameOriginals) -> None:
+        raise ValueError(f"secret {originals.faces[0].planes.y}")
+
+    gate = Gate("lobby", MAKE, keep=keep)
+    without = Gate("lobby", MAKE)
+    for _ in range(4):
+        frame = gate.protect(raw(), [face(*BOX)], Zones())
+        assert frame.redacted is None
+        np.testing.assert_array_equal(
+            luma(frame), luma(without.protect(raw(), [face(*BOX)], Zones()))
+        )
+    assert gate.not_kept == {"ValueError": 4}
+    assert not gate.redactions
+    assert 1 <= len(caplog.records) <= 2
+    assert "lobby: originals not kept: ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("step", ["copied", "originals_of"])
+def test_a_defect_in_ownership_changes_nothing(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise IndexError("secret")
+
+    monkeypatch.setattr(f"pipeline.compose.gate.{step}", fails)
+    kept: list[FrameOriginals] = []
+    gate = Gate("lobby", MAKE, keep=kept.append)
+    frame = gate.protect(raw(), [face(*BOX)], Zones())
+    assert frame.redacted is None
+    x1, y1, x2, y2 = BOX
+    assert (luma(frame)[y1:y2, x1:x2] == 96).all()
+    assert kept == [] and gate.not_kept == {"IndexError": 1}
+
+
+def test_what_is_kept_is_the_cameras_and_nothing_is_kept_unasked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[FrameOriginals] = []
+    before = luma(raw())
+    Gate("lobby", MAKE, keep=kept.append).protect(raw(), [face(*BOX)], Zones())
+    (tile,) = kept[0].faces
+    x, y, width, height = tile.xywh_px
+    np.testing.assert_array_equal(tile.planes.y, before[y : y + height, x : x + width])
+
+    def copies(*_: object) -> None:
+        pytest.fail("copied for nobody")
+
+    monkeypatch.setattr("pipeline.compose.gate.copied", copies)
+    assert Gate("lobby", MAKE).protect(raw(), [face(*BOX)], Zones()).redacted is None

@@ -1,0 +1,199 @@
+"""What is asked of `bauta recover`: checked, read, logged; and the secrets that its keys give."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import KeyRefused, NothingOpened, RecordError, UsageError
+from .recover.clip_records import ClipRecords, read_clip
+from .recover.evidence import Opening, is_in_time, is_record_signed
+from .recover.log import log_recovery
+from .recover.manifest import KeyNote, PackageNote, manifest_path, report_path
+from .recover.video import Wanted
+from .recover_options import check_dest, checked_case, read_identity
+from .vault.audit_line import Head
+from .vault.identity import Identity
+from .vault.opening import open_epoch
+from .vault.package import MOST_BYTES, Package, open_package
+from .vault.signing import fingerprint, load_public, officer_key
+
+NOTHING = (
+    "nothing opened: these keys do not fit the clip, or its records are missing or not as they "
+    "were sealed, or nothing that was asked for is in it (bauta tracks CLIP); nothing was written"
+)
+"""For every cause: which check failed would help whoever tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A disclosure or release that one of the keys opens."""
+
+    package: Package = field(repr=False)
+    sha256: str
+    by: str  # the public half of that key
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, checked and read."""
+
+    clip: ClipRecords
+    dest: Path
+    case: str
+    reason: str
+    wanted: Wanted
+    identities: tuple[Identity, ...] = field(repr=False)
+    given: tuple[Given, ...]
+    pinned: bytes | None  # the service's public key
+    lossless: bool
+    is_marked: bool
+    drop_audio: bool
+    stills: Path | None
+
+    @property
+    def to_seconds(self) -> float | None:
+        """None: to the end."""
+        return None if math.isinf(self.wanted.to_seconds) else self.wanted.to_seconds
+
+    @property
+    def keys(self) -> tuple[KeyNote, ...]:
+        """Those that were given."""
+        return tuple(
+            KeyNote(
+                identity.recipient.public, fingerprint(officer_key(identity).public), used=False
+            )
+            for identity in self.identities
+        )
+
+    @property
+    def packages(self) -> tuple[PackageNote, ...]:
+        """Those that one of the keys opens."""
+        return tuple(_noted(given, self.clip) for given in self.given)
+
+
+def checked_request(options: argparse.Namespace) -> Request:
+    """Raises UsageError, KeyRefused, SourceError, NothingOpened."""
+    case, reason = checked_case(options)
+    check_dest(options, (manifest_path(options.dest), report_path(options.dest)))
+    if options.from_seconds > options.to_seconds:
+        raise UsageError("--from must not be later than --to")
+    pinned = load_public(options.service) if options.service else None
+    files = [options.disclosure] if options.disclosure else (options.release or [])
+    sealed = [_read(path) for path in files]
+    identities = tuple(read_identity(path) for path in dict.fromkeys(options.key))
+    given = tuple(found for data in sealed if (found := _opened(data, identities)) is not None)
+    return Request(
+        clip=_read_clip(options.clip, options.sidecar),
+        dest=options.dest,
+        case=case,
+        reason=reason,
+        wanted=Wanted(
+            tracks=_tracks(options.track, given),
+            from_seconds=options.from_seconds,
+            to_seconds=options.to_seconds,
+        ),
+        identities=identities,
+        given=given,
+        pinned=pinned,
+        lossless=options.lossless,
+        is_marked=not options.no_mark,
+        drop_audio=options.drop_audio,
+        stills=options.stills,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _opened(data: bytes, identities: Sequence[Identity]) -> Given | None:
+    """None where it opens with none of the keys: then it gives nothing."""
+    for identity in identities:
+        with suppress(KeyRefused, RecordError):
+            package = open_package(data, identity)
+            return Given(package, hashlib.sha256(data).hexdigest(), identity.recipient.public)
+    return None
+
+
+def _tracks(asked: Sequence[int] | None, given: Sequence[Given]) -> frozenset[int]:
+    """Those asked for, else those that the packages are about; empty: everybody."""
+    if asked:
+        return frozenset(asked)
+    about = [frozenset(g.package.tracks) for g in given if g.package.tracks is not None]
+    return frozenset.intersection(*about) if about else frozenset()
+
+
+def _read_clip(clip: Path, sidecar: Path | None) -> ClipRecords:
+    if sidecar is not None:
+        try:
+            sidecar.open("rb").close()
+        except OSError as error:
+            raise UsageError(f"{sidecar}: {error.strerror}") from None
+    try:
+        return read_clip(clip, sidecar)
+    except (RecordError, UsageError) as error:  # of a sidecar that is none, or another clip's
+        raise NothingOpened(NOTHING) from error
+
+
+def _noted(given: Given, clip: ClipRecords) -> PackageNote:
+    package = given.package
+    return PackageNote(
+        what=package.what,
+        sha256=given.sha256,
+        case=package.case,
+        reason=package.reason,
+        made_utc=package.made_utc,
+        maker_age=package.maker_age,
+        maker_signing=fingerprint(package.maker_public),
+        is_for_these_bytes=package.clip_sha256 == clip.clip_sha256,
+        tracks=package.tracks,
+    )
+
+
+# --- keys ---
+
+
+def write_log(request: Request) -> Head:
+    """Before any secret of the clip is tried. Raises VaultError: then nothing may be."""
+    return log_recovery(
+        "recover",
+        clip=request.clip.clip,
+        sidecar=request.clip.sidecar,
+        signer=officer_key(request.identities[0]),
+        case=request.case,
+        reason=request.reason,
+        tracks=sorted(request.wanted.tracks) or "all",
+        from_seconds=request.wanted.from_seconds,
+        to_seconds=request.to_seconds,
+        keys=[key.age for key in request.keys],
+        packages=[{"what": note.what, "sha256": note.sha256} for note in request.packages],
+        service=None if request.pinned is None else fingerprint(request.pinned),
+        marked=request.is_marked,
+    )
+
+
+def openings_of(request: Request) -> list[Opening]:
+    """Of the epochs in the time that is wanted; of no other a secret is touched."""
+    seconds = request.clip.seconds
+    openings = []
+    for epoch in request.clip.epochs:
+        if not any(is_in_time(each, request.wanted) for each in seconds[epoch.start : epoch.end]):
+            continue
+        is_signed = is_record_signed(epoch.record, request.pinned)
+        keys = open_epoch(
+            epoch.record,
+            identities=request.identities if is_signed else (),
+            packages=[given.package for given in request.given] if is_signed else (),
+        )
+        openings.append(Opening(epoch, keys, is_signed))
+    return openings

@@ -1,0 +1,176 @@
+"""Evidence in one session: where originals wait, the seal stage, its sidecars, and what goes dark.
+
+The service has the recipients' public keys and a signing key of its own: what is sealed here it
+cannot open.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from .errors import UsageError, VaultError
+from .evidence.sidecar_file import SUFFIX
+from .frames import CarriedFace, EncodedPacket, FusedFace
+from .publish.push import is_network
+from .seal.epoch import Scene
+from .seal.originals import Originals
+from .seal.sealer import SealCounts, Sealer, SealPlan
+from .seal.sidecars import RecordFiles, Series
+from .seal.tile_encoder import TileEncoder
+from .settings import CameraSettings, EvidenceSettings, GroupSettings
+from .vault.audit import state_dir
+from .vault.epoch import RecipientGroup
+from .vault.identity import load_recipient
+from .vault.signing import SigningKey, service_key
+
+DARK = "evidence cannot be sealed"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all cameras of an installation have in common for evidence."""
+
+    name: str
+    recipients: Mapping[str, GroupSettings]
+    key: Path | None = None  # of the service; None: in the state folder
+
+    def signing_key(self) -> SigningKey:
+        """Made where there is none. Raises VaultError."""
+        return service_key(self.key or state_dir() / "service.key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFacts:
+    """What is known once the encoder is open."""
+
+    size_px: tuple[int, int]
+    fps: float
+    live: bool
+
+
+class Evidence:
+    """One session's. `gate` side: `originals` and `refusal`; encode thread: the rest."""
+
+    def __init__(self, camera: CameraSettings, settings: EvidenceSettings, site: Site) -> None:
+        """Raises VaultError where the service's key cannot be used.
+
+        Recipients that cannot be used raise nothing: the camera starts, dark or without records.
+        """
+        self.originals = Originals()
+        self._camera, self._settings, self._site = camera, settings, site
+        self._key = site.signing_key()
+        self._recipients = site.recipients
+        self._files = _record_files(camera, settings)
+        self._counts = SealCounts()
+        self._sealer: Sealer | None = None
+        try:
+            load_groups(self._recipients)
+        except VaultError as error:
+            self._counts.alarm = str(error)
+            _log.error("%s: EVIDENCE IS NOT SEALED: %s", camera.id, error)
+
+    @property
+    def counts(self) -> SealCounts:
+        """For status lines."""
+        return self._counts
+
+    def refusal(self) -> str | None:
+        """Why no picture may be shown now; None: it may. Any thread."""
+        is_dark = self._settings.on_failure == "dark" and self._counts.alarm is not None
+        return DARK if is_dark else None
+
+    def set_recipients(self, recipients: Mapping[str, GroupSettings]) -> None:
+        """From the next epoch on. Any thread."""
+        self._recipients = recipients
+
+    def open(self, facts: StreamFacts) -> None:
+        """The encoder is open."""
+        camera, settings = self._camera, self._settings
+        is_keyframes = settings.detail == "keyframes"
+        self._sealer = Sealer(
+            SealPlan(
+                scene=Scene(self._site.name, camera.id, facts.size_px, settings.detail),
+                codec=camera.encode.codec,
+                epoch_seconds=camera.encode.gop,
+                frame_seconds=1 / facts.fps,
+                key_every_seconds=camera.protect.keyframe_every if is_keyframes else None,
+                live=facts.live,
+                in_stream=settings.carrier != "sidecar",
+            ),
+            load_groups=lambda: load_groups(self._recipients),
+            key=self._key,
+            open_encoder=partial(TileEncoder, lossless=settings.detail == "lossless"),
+            keep=self._files.add,
+            counts=self._counts,
+        )
+
+    def begin(
+        self,
+        frame: int,
+        *,
+        number: int,
+        is_idr: bool,
+        seconds: float,
+        carried: Sequence[CarriedFace],
+        fused: Sequence[FusedFace],
+    ) -> None:
+        """A frame goes into the encoder as its `frame`-th; it left the gate as `number`."""
+        assert self._sealer is not None
+        self._sealer.begin(
+            frame,
+            is_idr=is_idr,
+            seconds=seconds,
+            originals=self.originals.take(number),
+            carried=tuple(carried),
+            fused_tracks=frozenset(face.track_id for face in fused),
+        )
+
+    def take(self, packet: EncodedPacket) -> list[EncodedPacket]:
+        """See Sealer.take."""
+        assert self._sealer is not None
+        return self._sealer.take(packet)
+
+    def finish(self) -> list[EncodedPacket]:
+        """See Sealer.finish; the sidecars are closed. Idempotent."""
+        ready = self._sealer.finish() if self._sealer is not None else []
+        self._sealer = None
+        self._files.close()
+        self.originals.forget()
+        return ready
+
+
+def load_groups(recipients: Mapping[str, GroupSettings]) -> list[RecipientGroup]:
+    """Public keys from their files, now. Raises VaultError where a group cannot be used as asked.
+
+    A key that cannot be read is an alarm; its group can be used while enough others are left.
+    """
+    groups = []
+    for name, settings in sorted(recipients.items()):
+        found = []
+        problems = []
+        for path in settings.keys:
+            try:
+                found.append(load_recipient(path))
+            except (UsageError, VaultError) as error:
+                problems.append(str(error))
+        if len(found) < settings.threshold or len(set(found)) < len(found):
+            reason = problems[0] if problems else "a key is named twice"
+            raise VaultError(f"recipients.{name} cannot be used: {reason}")
+        for problem in problems:
+            _log.error("recipients.%s: %s; sealed for the others", name, problem)
+        groups.append(RecipientGroup(name, settings.threshold, tuple(found)))
+    return groups
+
+
+def _record_files(camera: CameraSettings, settings: EvidenceSettings) -> RecordFiles:
+    if settings.carrier == "stream":
+        return RecordFiles(())
+    paths = [Path(target + SUFFIX) for target in camera.publish if not is_network(target)]
+    record = camera.record
+    series = Series(record.dir, camera.id, record.segment) if record is not None else None
+    return RecordFiles(paths, series)
