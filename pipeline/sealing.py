@@ -135,6 +135,11 @@ class Evidence:
         assert self._sealer is not None
         return self._sealer.take(packet)
 
+    def pause(self) -> None:
+        """See Sealer.pause."""
+        assert self._sealer is not None
+        self._sealer.pause()
+
     def finish(self) -> list[EncodedPacket]:
         """See Sealer.finish; the sidecars are closed. Idempotent."""
         ready = self._sealer.finish() if self._sealer is not None else []

@@ -38,7 +38,11 @@ FILE_PRESET = "veryfast"
 _log = logging.getLogger(__name__)
 
 
-ProtectedItem = ProtectedFrame | EncodedPacket
+class Pause:
+    """Nothing comes for a while: no secret of what was sealed stays in memory until it does."""
+
+
+ProtectedItem = ProtectedFrame | EncodedPacket | Pause
 
 
 class CameraSession:
@@ -237,9 +241,12 @@ class CameraSession:
 
     def _flush(self) -> None:
         """The stream pauses or ends: what waits goes out, what was kept of originals is dropped."""
-        self._send_all(self.window.flush() if self.window else [])
+        flushed = self.window.flush() if self.window else []
+        self._send_all(flushed)
         if self.in_band is not None:
             self.in_band.overlay.forget()
+        if flushed and self.live and self.evidence is not None:
+            self.protected.send(Pause())
 
     def _send_all(self, frames: list[ProtectedFrame]) -> None:
         for frame in frames:
@@ -256,6 +263,11 @@ class CameraSession:
                     item = self.protected.receive()
                 except ChannelClosed:
                     break
+                if isinstance(item, Pause):
+                    if encoder is not None and self.evidence is not None:
+                        self.evidence.pause()
+                        encoder.restart()
+                    continue
                 if isinstance(item, EncodedPacket):
                     early_audio.append(item)
                     if encoder is not None:

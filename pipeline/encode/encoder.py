@@ -41,6 +41,7 @@ class Encoder:
         `for_recovery`: bits go where the pixels need them, not where an eye would look: faces are
         to be recovered from them.
         """
+        self._gop_seconds = settings.gop
         self._idr = Cadence(settings.gop)
         self._in_hand: dict[int, tuple[int, int]] = {}  # pts to captured_ns and frame
         self._frames = 0
@@ -98,6 +99,10 @@ class Encoder:
     def frames(self) -> int:
         """How many were given: the next one's `EncodedPacket.frame`."""
         return self._frames
+
+    def restart(self) -> None:
+        """The next frame becomes an IDR frame, whatever the clock says."""
+        self._idr = Cadence(self._gop_seconds)
 
     def idr_due(self, frame: ProtectedFrame) -> bool:
         """Whether it must become an IDR frame. Ask once for each frame, in order."""

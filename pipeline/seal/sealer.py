@@ -93,6 +93,7 @@ class Sealer:
         self._epoch: Epoch | None = None
         self._epoch_began_seconds = 0.0
         self._before = Before()
+        self._late: list[bytes] = []  # of an epoch that a pause has ended
         self._held: tuple[EncodedPacket, list[bytes]] | None = None
 
     def begin(
@@ -122,6 +123,13 @@ class Sealer:
         self._held = packet, own
         return ready
 
+    def pause(self) -> None:
+        """Live: nothing comes for a while. The epoch ends now, and its secrets with it.
+
+        The record of its last frames goes into the next packet. That must be an IDR frame's.
+        """
+        self._late += self._end_epoch()
+
     def finish(self) -> list[EncodedPacket]:
         """The stream has ended: what was held back. The tile codec ends as well. Idempotent."""
         ending = self._end_epoch()
@@ -137,7 +145,9 @@ class Sealer:
     def _records_for(self, packet: EncodedPacket) -> tuple[list[bytes], list[bytes]]:
         """Those that end the epoch before this packet, and those of its own frame."""
         coming = self._coming_of(packet)
-        ending = self._end_epoch() if coming is None or coming.is_idr else []
+        ending, self._late = self._late, []
+        if coming is None or coming.is_idr:
+            ending += self._end_epoch()
         own: list[bytes] = []
         try:
             digest = slice_digest(split_nals(packet.data, _ANNEX_B), self._plan.codec)

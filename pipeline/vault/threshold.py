@@ -1,8 +1,8 @@
 """Shamir's scheme over GF(2^128) for 16-byte secrets, as PyCryptodome has it.
 
-PyCryptodome puts shares together. It also splits, but with Python's integers, and the last secret
-and its shares are then found in the service's memory after the epoch. So splitting is done here,
-byte by byte in memory that is overwritten; tests hold it to PyCryptodome's.
+PyCryptodome puts shares together. It also splits, but with Python's integers, which nobody can
+overwrite: the last secret and shares were found in the memory of a process that had done so. So
+splitting is done here, byte by byte in memory that is overwritten; tests hold it to PyCryptodome's.
 """
 
 from __future__ import annotations

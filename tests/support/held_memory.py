@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from pipeline.vault import age_file, epoch, threshold
+from pipeline.vault.memory import random_secret
 
 _held: list[object] = []
 
@@ -39,15 +43,13 @@ def _spied(value: Any) -> Any:
 
 
 def _random_secret(count: int) -> bytearray:
-    secret = _random(count)
+    secret = random_secret(count)
     _held.append(secret)
     return secret
 
 
-_random = epoch.random_secret
 for module in (age_file, epoch, threshold):
-    module.bytearray = _Held
-    module.random_secret = _random_secret
+    vars(module).update(bytearray=_Held, random_secret=_random_secret)
 for module in (age_file, epoch):
-    module.HKDF = _Spy(module.HKDF)
-age_file.X25519PrivateKey = _Spy(age_file.X25519PrivateKey)
+    vars(module).update(HKDF=_Spy(HKDF))
+vars(age_file).update(X25519PrivateKey=_Spy(X25519PrivateKey))

@@ -214,15 +214,6 @@ def assert_same(one: YuvPlanes, other: YuvPlanes, where: str = "") -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), f"{where} {name}")
 
 
-def owned(item: TileItem) -> U8Array:
-    """(h, w) luma, not 0 where the tile gives the pixels."""
-    _, _, width, height = item.box_xywh_px
-    mask = mask_of(item)
-    if mask is None:
-        return np.ones((height, width), np.uint8)
-    return mask.repeat(2, axis=0).repeat(2, axis=1)
-
-
 def inside(planes: YuvPlanes, box: tuple[int, int, int, int]) -> YuvPlanes:
     x1, y1, x2, y2 = box
     return part_of(planes, x1, y1, x2 - x1, y2 - y1)

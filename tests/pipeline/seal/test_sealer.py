@@ -292,6 +292,27 @@ def test_live_an_unforeseen_end_comes_with_the_next_frame(
     assert layout(out)[5] == ["0-4 last", "key 1"]
 
 
+def test_a_pause_ends_the_epoch_and_loses_no_record(key: SigningKey, identity: Identity) -> None:
+    bench = Bench(key, identity, replace(PLAN, live=True))
+    given, out = packets(9, idr=lambda n: n in (0, 5)), []
+    for packet in given:
+        if packet.frame == 5:
+            epoch = bench.sealer._epoch
+            bench.sealer.pause()
+            assert bench.sealer._epoch is None
+            assert epoch is not None
+            with pytest.raises(VaultError, match="ended"):
+                epoch._secrets.key_for(EntryKind.FACE, 1)
+        bench.sealer.begin(
+            packet.frame, is_idr=packet.is_keyframe, seconds=0, originals=originals(packet.frame, 1)
+        )
+        out += bench.sealer.take(packet)
+    assert layout(out) == {0: ["key 0"], 5: ["0-4 last", "key 1"]}
+    bench.sealer.pause()
+    bench.sealer.pause()
+    bench.sealer.finish()
+
+
 def test_a_frame_that_was_dropped_on_the_way_moves_nothing(
     key: SigningKey, identity: Identity
 ) -> None:

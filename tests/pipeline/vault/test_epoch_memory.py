@@ -1,8 +1,8 @@
 """What a dump of the service's memory gives away: the epoch that goes on, and no other.
 
-A process makes epochs, seals entries with them and wipes all but the last, then that. From what it published
-and the identities, which it never had, all secrets are worked out here, down to those inside the
-age files, and looked for in its memory.
+A process makes epochs, seals entries with them and wipes all but the last, then that one as well.
+From what it published and the identities, which it never had, all secrets are worked out here, down
+to those inside the age files, and looked for in its memory.
 """
 
 from __future__ import annotations
@@ -117,6 +117,9 @@ def of_threshold(
                 yield f"{group.name} share {share[0]}", share[1:]
     between = combine(dict(list(shares.items())[: group.threshold]))
     yield f"{group.name} W", between
+    assert group.threshold == 2  # share 1 = W + coefficient
+    coefficient = bytes(a ^ b for a, b in zip(shares[1], between, strict=True))
+    yield f"{group.name} coefficient", coefficient
     # Python's own integers keep 30 bits in each 32
     value, digits = int.from_bytes(between, "big"), b""
     while value:
