@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,8 @@ class TrackCopy:
 
     track_id: int
     box: Box  # the rectangle: even, inside the frame
-    planes: YuvPlanes = field(repr=False)  # a copy, of this frame alone
+    planes: YuvPlanes = field(repr=False)  # a copy, of this frame alone: a view into `around`
+    around: Surroundings = field(repr=False)  # its margin is not filled yet
     seen: tuple[Box, ...]  # the boxes of its face, in the frame, where it was seen
     centre_px: tuple[float, float]
     size_px: tuple[float, float]  # of its face's box: what distances are measured in
@@ -104,13 +104,15 @@ def originals_of(
         protected = _part(planes, copy.box)
         # first the scene: the face's tile takes the copy's own arrays
         if shared is not None:
-            scenes.append(_tile(copy, _copy_of(copy.planes), protected, shared))
+            other = _framed(copy.planes, copy.box, planes.size_px)
+            scenes.append(_tile(copy, other, protected, shared))
         if owned is None or _gives_any(owned, contest):
-            faces.append(_tile(copy, copy.planes, protected, owned))
+            faces.append(_tile(copy, copy.around, protected, owned))
+    boxes = [copy.box for copy in copies]
     return FrameOriginals(
         number,
-        tuple(_surrounded(tile, planes, copies) for tile in faces),
-        tuple(_surrounded(tile, planes, copies) for tile in scenes),
+        tuple(_surrounded(tile, planes, boxes) for tile in faces),
+        tuple(_surrounded(tile, planes, boxes) for tile in scenes),
     )
 
 
@@ -188,12 +190,13 @@ def _gives_any(owned: _Bools, contest: _Contest | None) -> bool:
 
 
 def _tile(
-    copy: TrackCopy, content: YuvPlanes, protected: YuvPlanes, owned: _Bools | None
+    copy: TrackCopy, around: Surroundings, protected: YuvPlanes, owned: _Bools | None
 ) -> OriginalTile:
-    """Writes the protected picture into `content` wherever it is not owned."""
-    x, y = copy.box[:2]
+    """Writes the protected picture into the middle of `around` wherever it is not owned."""
+    x, y, right, bottom = copy.box
+    content = around.part(x - around.x_px, y - around.y_px, right - x, bottom - y).planes
     if owned is None:
-        return OriginalTile(copy.track_id, x, y, content)
+        return OriginalTile(copy.track_id, x, y, content, around=around)
     other = ~owned
     for row in (0, 1):
         for column in (0, 1):
@@ -201,26 +204,45 @@ def _tile(
             np.copyto(content.y[some], protected.y[some], where=other)
     np.copyto(content.u, protected.u, where=other)
     np.copyto(content.v, protected.v, where=other)
-    return OriginalTile(copy.track_id, x, y, content, owned.view(np.uint8))
+    return OriginalTile(copy.track_id, x, y, content, owned.view(np.uint8), around)
 
 
-def _surrounded(tile: OriginalTile, planes: YuvPlanes, copies: Sequence[TrackCopy]) -> OriginalTile:
-    """With the protected picture around it."""
-    x, y, width, height = tile.xywh_px
-    box = (
-        max(x - AROUND_PX, 0),
-        max(y - AROUND_PX, 0),
-        min(x + width + AROUND_PX, planes.size_px[0] // 2 * 2),
-        min(y + height + AROUND_PX, planes.size_px[1] // 2 * 2),
+def _framed(content: YuvPlanes, box: Box, frame_px: tuple[int, int]) -> Surroundings:
+    """A copy with a margin around it, of which nothing is known yet."""
+    left, top = max(box[0] - AROUND_PX, 0), max(box[1] - AROUND_PX, 0)
+    width = min(box[2] + AROUND_PX, frame_px[0]) - left
+    height = min(box[3] + AROUND_PX, frame_px[1]) - top
+    half = height // 2, width // 2
+    around = YuvPlanes(
+        np.empty((height, width), np.uint8), np.empty(half, np.uint8), np.empty(half, np.uint8)
     )
-    around = _copy_of(_part(planes, box))
-    middle = part_of(around, x - box[0], y - box[1], width, height)
-    for target, content in zip(
-        (middle.y, middle.u, middle.v), (tile.planes.y, tile.planes.u, tile.planes.v), strict=True
-    ):
-        target[...] = content
-    hidden = _hidden_around(tile, box, [c.box for c in copies if c.track_id != tile.track_id])
-    return replace(tile, planes=middle, around=Surroundings(box[0], box[1], around, hidden))
+    middle = part_of(around, box[0] - left, box[1] - top, content.size_px[0], content.size_px[1])
+    for target, given in zip(_each(middle), _each(content), strict=True):
+        target[...] = given
+    return Surroundings(left, top, around, None)
+
+
+def _surrounded(tile: OriginalTile, planes: YuvPlanes, boxes: Sequence[Box]) -> OriginalTile:
+    """With the protected picture in the margin."""
+    around = tile.around
+    assert around is not None
+    x, y, width, height = tile.xywh_px
+    inner = x - around.x_px, y - around.y_px, x - around.x_px + width, y - around.y_px + height
+    size = around.planes.size_px
+    shown = part_of(planes, around.x_px, around.y_px, *size)
+    for target, given, scale in zip(_each(around.planes), _each(shown), (1, 2, 2), strict=True):
+        left, top, right, bottom = (value // scale for value in inner)
+        target[:top], target[bottom:] = given[:top], given[bottom:]
+        target[top:bottom, :left] = given[top:bottom, :left]
+        target[top:bottom, right:] = given[top:bottom, right:]
+    own = (x, y, x + width, y + height)
+    box = (around.x_px, around.y_px, around.x_px + size[0], around.y_px + size[1])
+    hidden = _hidden_around(tile, box, [other for other in boxes if other != own])
+    return replace(tile, around=replace(around, is_hidden=hidden))
+
+
+def _each(planes: YuvPlanes) -> tuple[U8Array, U8Array, U8Array]:
+    return planes.y, planes.u, planes.v
 
 
 def _hidden_around(tile: OriginalTile, box: Box, others: Sequence[Box]) -> U8Array | None:
@@ -249,10 +271,13 @@ def _copy(
     if box[0] >= box[2] or box[1] >= box[3]:
         return None
     x1, y1, x2, y2 = (float(v) for v in own[0].box_xyxy_px) if own else box
+    framed = _framed(_part(planes, box), box, frame)
+    size = box[2] - box[0], box[3] - box[1]
     return TrackCopy(
         track_id,
         box,
-        _copy_of(_part(planes, box)),
+        part_of(framed.planes, box[0] - framed.x_px, box[1] - framed.y_px, *size),
+        framed,
         seen,
         ((x1 + x2) / 2, (y1 + y2) / 2),
         (max(x2 - x1, 1.0), max(y2 - y1, 1.0)),
@@ -302,10 +327,3 @@ def _union(one: Box, other: Box) -> Box:
 
 def _part(planes: YuvPlanes, box: Box) -> YuvPlanes:
     return part_of(planes, box[0], box[1], box[2] - box[0], box[3] - box[1])
-
-
-def _copy_of(planes: YuvPlanes) -> YuvPlanes:
-    def own(plane: NDArray[Any]) -> U8Array:
-        return np.array(plane, np.uint8)
-
-    return YuvPlanes(own(planes.y), own(planes.u), own(planes.v))

@@ -338,3 +338,50 @@ def test_a_bit_flipped_anywhere_opens_nothing(
         ], at
 
 
+# --- the log ---
+
+
+def test_the_log_holds_all_of_it_and_notices_one_byte(
+    office: Office, brief: Brief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAUTA_STATE", str(tmp_path / "state"))
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(brief.clip.read_bytes())
+    sidecar_of(clip).write_bytes(brief.sidecar)
+    whole, apart, seen = (tmp_path / f"{name}.mp4" for name in ("whole", "apart", "seen"))
+    release, disclosure = tmp_path / "a.release", tmp_path / "a.disclosure"
+    one = ("--track", "1", *CASE)
+
+    recovered(clip, whole, *office.both)
+    for_dpo, for_lawyer = ("--for", office.dpo.pub), ("--for", office.lawyer.pub)
+    assert with_keys("keys", "release", clip, release, *one, *for_dpo, office.police).code == 0
+    recovered(clip, apart, "--release", release, office.dpo)
+    assert with_keys("disclose", clip, disclosure, *one, *for_lawyer, *office.both).code == 0
+    recovered(clip, seen, "--disclosure", disclosure, office.lawyer)
+    assert_nothing_opened(recover(clip, tmp_path / "none.mp4", office.police))
+
+    log = audit.audit_path()
+    entries = [json.loads(line) for line in log.read_bytes().splitlines()]
+    done = ["recover", "release", "recover", "disclose", "recover", "recover"]
+    assert [entry["action"] for entry in entries] == done
+    assert [manifest_of(dest)["audit"]["count"] for dest in (whole, apart, seen)] == [1, 3, 5]
+    manifests = [manifest_path(dest) for dest in (whole, apart, seen)]
+    assert audited(*manifests).code == 0
+    officers = [f"--officer={one.pub}" for one in (office.dpo, office.police, office.lawyer)]
+    assert bauta("audit", "verify", *officers).code == 0
+    assert bauta("audit", "verify", *officers[:2]).code == 1
+    for text in (office.dpo.identity.secret, office.police.identity.secret):
+        assert text not in log.read_text() + whole.with_suffix(".mp4.manifest.json").read_text()
+
+    data = log.read_bytes()
+    starts = [0, *itertools.accumulate(len(line) for line in data.splitlines(keepends=True))]
+    for number, (begin, end) in enumerate(itertools.pairwise(starts), start=1):
+        at = data.index(b"17/26", begin, end)
+        log.write_bytes(data[:at] + b"18/26" + data[at + 5 :])
+        told = audited()
+        assert told.code == 1
+        assert told.out.startswith(f"entry {number} ") and "was altered" in told.out
+    last = data.splitlines(keepends=True)
+    log.write_bytes(b"".join(last[:4]))
+    assert audited().code == 0  # by itself nothing tells that its end is gone
+    assert "entry 5 is missing" in audited(*manifests).out

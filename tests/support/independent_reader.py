@@ -11,69 +11,31 @@ import hashlib
 import json
 import struct
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import pyrage
 from Crypto.Protocol.SecretSharing import Shamir
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .independent_contents import read_contents
+from .independent_wire import (
+    Bytes,
+    Fields,
+    KeyRefused,
+    Refused,
+    age_open,
+    hkdf,
+    is_signed,
+    need,
+    text,
+)
 
 SCENE = 2**32 - 1
 MIB = 2**20
 FACE, MOTION, SCENES = 2, 3, 4
 UUID = uuid.uuid5(uuid.NAMESPACE_URL, "bauta/1 evidence").bytes
-Fields = dict[str, Any]
-
-
-class Refused(Exception):
-    """The bytes break the format."""
-
-
-class KeyRefused(Exception):
-    """An age file is for somebody else, or was altered."""
-
-
-def need(holds: bool, what: str) -> None:
-    if not holds:
-        raise Refused(what)
-
-
-class Bytes:
-    """Fields off the front."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, count: int) -> bytes:
-        need(self.at + count <= len(self.data), "cut short")
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def u(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def text(self) -> str:
-        try:
-            return self.take(self.u(1)).decode("utf-8")
-        except UnicodeDecodeError:
-            raise Refused("no UTF-8") from None
-
-    def rest(self) -> bytes:
-        return self.take(len(self.data) - self.at)
-
-
-def text(value: str) -> bytes:
-    return struct.pack(">B", len(value.encode())) + value.encode()
-
-
-def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt=salt, info=info).derive(secret)
 
 
 # --- 1 and 2: the stream ---
@@ -121,9 +83,9 @@ def sei_messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         both = []
         for _ in range(2):
             value = 0
-            while data[at] == 255:
+            while data[at : at + 1] == b"\xff":
                 value, at = value + 255, at + 1
-            both.append(value + data[at])
+            both.append(value + sum(data[at : at + 1]))
             at += 1
         yield both[0], data[at : at + both[1]]
         at += both[1]
@@ -186,14 +148,6 @@ def read_recipients(take: Bytes) -> Fields:
     return group
 
 
-def is_signed(public: bytes, signature: bytes, data: bytes) -> bool:
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
 def group_secret(group: Fields, epoch_id: bytes, identities: Sequence[str]) -> bytes | None:
     """S_g; of shares any choice of as many as are needed."""
     had = []
@@ -233,14 +187,6 @@ def track_secret(secret: bytes, epoch_id: bytes, name: str, track: int) -> bytes
 
 def entry_key(track_secrets: Sequence[bytes], epoch_id: bytes, kind: int) -> bytes:
     return hkdf(b"".join(track_secrets), epoch_id, b"bauta/1 entry" + bytes((kind,)))
-
-
-def age_open(file: bytes, identity: str) -> bytes:
-    try:
-        opened: bytes = pyrage.decrypt(file, [pyrage.x25519.Identity.from_str(identity)])
-    except pyrage.DecryptError:
-        raise KeyRefused from None
-    return opened
 
 
 # --- 4: group record ---
@@ -299,94 +245,6 @@ def open_entry(record: Fields, group: Fields, entry: Fields, key: bytes) -> byte
         return ChaCha20Poly1305(key).decrypt(nonce(group, entry), entry["sealed"], data)
     except InvalidTag:
         return None
-
-
-# --- 5: what is sealed ---
-
-
-def read_contents(kind: int, plain: bytes) -> list[Fields]:
-    return read_motions(plain) if kind == MOTION else read_tiles(plain)
-
-
-def read_tiles(plain: bytes) -> list[Fields]:
-    take = Bytes(plain)
-    need(take.u(1) == 1, "codec")
-    items: list[Fields] = []
-    for _ in range(number_of_items(take)):
-        flags = take.u(1)
-        need(flags < 8, "flags")
-        corner = take.u(2), take.u(2)
-        need(bool(items) or not flags & 4, "no size")
-        size = items[-1]["box"][2:] if flags & 4 else (take.u(2), take.u(2))
-        need(not any(v % 2 for v in corner + size) and 0 < min(size), "odd or empty")
-        need(max(size) <= 8192, "too large")
-        item = {"starts_video": bool(flags & 1), "box": corner + size, "length": take.u(3)}
-        items.append({**item, "has_mask": bool(flags & 2)})
-    read_masks(take, items)
-    for item in items:
-        item["packet"] = take.take(item.pop("length"))
-    need(not any(take.rest()), "padding")
-    return items
-
-
-def read_masks(take: Bytes, items: Sequence[Fields]) -> None:
-    """All of an entry are one zlib stream."""
-    sizes = [mask_bytes(item["box"]) if item.pop("has_mask") else 0 for item in items]
-    bits = Bytes(unzipped(take.take(take.u(3)), sum(sizes)) if any(sizes) else b"")
-    for item, size in zip(items, sizes, strict=True):
-        item["mask"] = bits.take(size) if size else None
-
-
-def mask_bytes(box: Sequence[int]) -> int:
-    row, rows = (box[2] // 2 + 7) // 8, box[3] // 2
-    return row * rows
-
-
-def unzipped(data: bytes, size: int) -> bytes:
-    inflate = zlib.decompressobj()
-    try:
-        found = inflate.decompress(data, size + 1)
-    except zlib.error:
-        raise Refused("zlib") from None
-    need(len(found) == size and inflate.eof and not inflate.unused_data, "size of a zlib stream")
-    return found
-
-
-def read_motions(plain: bytes) -> list[Fields]:
-    take = Bytes(plain)
-    motions = [read_motion(take.take(take.u(2))) for _ in range(number_of_items(take))]
-    need(not any(take.rest()), "padding")
-    return motions
-
-
-def read_motion(data: bytes) -> Fields:
-    need(32 < len(data) <= 420, "length of a motion")
-    key_number, *squares = struct.unpack(">QiiIiiI", data[:32])
-    need(max(abs(value) for value in squares) <= 16384, "out of range")
-    need(not any(v % 2 for v in squares) and min(squares[2], squares[5]) >= 2, "odd or empty")
-    steps = unzipped(data[32:], 324)
-    grid = [[[0, 0] for _ in range(9)] for _ in range(9)]
-    for row in range(9):
-        for column in range(9):
-            for axis in (0, 1):
-                at = (row * 9 + column) * 2 + axis
-                value = steps[at] << 8 | steps[162 + at]
-                value += grid[row - 1][column][axis] if row else 0
-                value += grid[row][column - 1][axis] if column else 0
-                value -= grid[row - 1][column - 1][axis] if row and column else 0
-                grid[row][column][axis] = (value + 2**15) % 2**16 - 2**15
-    return {
-        "key_number": key_number,
-        "key_xys": squares[:3],
-        "xys": squares[3:],
-        "grid": grid,
-    }
-
-
-def number_of_items(take: Bytes) -> int:
-    count = take.u(1)
-    need(1 <= count <= 8, "items")
-    return count
 
 
 # --- 6: packages ---
@@ -511,4 +369,5 @@ def entry_opens(
         contents = read_contents(entry["kind"], plain) if plain is not None else []
     except Refused:
         return False
-    return len(contents) == entry["presence"].bit_count()
+    expected: int = entry["presence"].bit_count()
+    return len(contents) == expected

@@ -14,7 +14,7 @@ import numpy as np
 import pyrage
 
 from pipeline.compose.ownership import TrackCopy, copied, originals_of
-from pipeline.evidence.body import TileItem, mask_of
+from pipeline.evidence.body import TileItem
 from pipeline.evidence.group_record import EntryKind
 from pipeline.evidence.nal import ANNEX_B, Codec, slice_digest, split_nals
 from pipeline.evidence.sei import with_records
