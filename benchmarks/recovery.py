@@ -342,19 +342,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "carriers" in options.parts:
                 report.rows += carriers(bench, clips.cut(three, 200))
             if "fidelity" in options.parts:
-                exact.rows += [
+                exact.rows.extend(
                     fidelity(bench, clip, detail)
                     for clip in (one, five)
                     for detail in ("default", "lossless", "keyframes")
-                ]
+                )
             if "bits" in options.parts:
-                size.rows += [
+                size.rows.extend(
                     bits(bench, clip, detail)
                     for clip in (one, five)
                     for detail in ("default", "lossless", "keyframes")
-                ]
+                )
             if "speed" in options.parts:
-                speed.rows += protect_speed(bench, three, options.rounds)
+                speed.rows.extend(protect_speed(bench, three, options.rounds))
                 minute = clips.made_clip(1, 60.0)
                 speed.rows.append(recover_speed(bench, minute, max(options.rounds // 2, 1)))
         except RuntimeError as error:

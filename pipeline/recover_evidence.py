@@ -180,6 +180,8 @@ def _recovery(
 
 def _noted_epoch(opening: Opening, origin: Origin) -> EpochNote:
     epoch, record = opening.epoch, opening.epoch.record
+    names = tuple(group.name for group in record.groups)
+    had = opening.keys.opened_by
     doubts = next((each.doubts for each in origin.epochs if each.epoch is epoch), ())
     return EpochNote(
         epoch=record.epoch_id.hex(),
@@ -190,8 +192,9 @@ def _noted_epoch(opening: Opening, origin: Origin) -> EpochNote:
         last_frame=epoch.end - 1,
         service=fingerprint(record.service_key),
         origin="; ".join(doubts) or "signed by the service",
-        opened_by=opening.keys.opened_by,
-        groups=tuple(group.name for group in record.groups),
+        opened_by=had,
+        released_by=tuple(n for n in names if n not in (*had, *opening.keys.missing_groups)),
+        groups=names,
     )
 
 

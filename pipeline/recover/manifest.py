@@ -64,6 +64,7 @@ class EpochNote:
     service: str  # SHA256:… of the key that signed it, as it says
     origin: str  # in words
     opened_by: tuple[str, ...]  # groups whose keys were there
+    released_by: tuple[str, ...]  # groups of which a package had something
     groups: tuple[str, ...]  # all of them
 
 

@@ -113,12 +113,12 @@ def _gaps(recovery: Recovery) -> str:
 def _epochs(recovery: Recovery) -> str:
     rows = []
     for epoch in recovery.epochs:
-        opened = ", ".join(epoch.opened_by) or "a package"
+        had = [*epoch.opened_by, *(f"{name} by package" for name in epoch.released_by)]
         cells = (
             f"{epoch.first_frame}–{epoch.last_frame}",
             epoch.started_utc,
             f"{epoch.site}, {epoch.camera}",
-            f"{opened} (of {', '.join(epoch.groups)})",
+            f"{', '.join(had) or 'nobody'} (of {', '.join(epoch.groups)})",
             epoch.origin,
         )
         rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")

@@ -64,7 +64,7 @@ footer { margin: 2.5rem 0 1rem; color: var(--soft); font-size: .85rem; }
 {{FINDINGS}}
 <div class="wide"><table>
 <thead><tr>
-<th>Frames</th><th>Sealed from</th><th>Site, camera</th><th>Opened by</th><th>Origin</th>
+<th>Frames</th><th>Sealed from</th><th>Site, camera</th><th>Keys of</th><th>Origin</th>
 </tr></thead>
 <tbody>{{EPOCHS}}</tbody>
 </table></div>

@@ -304,7 +304,14 @@ class RecoveredVideo:
         quality = {"qp": "0"} if self._lossless else {"crf": str(CRF)}
         context.options = {"preset": "veryfast", **quality}
         for audio in self._audio:
-            copy = self._container.add_stream_from_template(audio)
+            try:
+                copy = self._container.add_stream_from_template(audio)
+            except ValueError:
+                name = audio.codec_context.name
+                raise SinkError(
+                    f"{self._path}: its kind of file holds no {name}, the clip's audio; choose "
+                    "another ending, or add --drop-audio"
+                ) from None
             assert isinstance(copy, av.AudioStream)
             self._copies[audio.index] = copy
         self._stream = stream
