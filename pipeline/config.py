@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -115,13 +115,16 @@ def _path_text(location: tuple[int | str, ...]) -> str:
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the settings know at a place."""
     current: type[BaseModel] = model
+    is_name = False  # the next part names an entry, as a key of `recipients` does
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_name:
+            is_name = False
             continue
         field = current.model_fields.get(part)
         inner = _model_in(field.annotation) if field else None
-        if inner is None:
+        if field is None or inner is None:
             return []
+        is_name = get_origin(field.annotation) is dict
         current = inner
     return list(current.model_fields)
 
@@ -129,7 +132,9 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (list, Union, UnionType):
+    if get_origin(annotation) is Annotated:
+        return _model_in(get_args(annotation)[0])
+    if get_origin(annotation) in (dict, list, Union, UnionType):
         for argument in get_args(annotation):
             if (found := _model_in(argument)) is not None:
                 return found

@@ -73,7 +73,10 @@ def load_recipient(path: Path) -> Recipient:
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines or not lines[0].startswith(_PUBLIC):
         raise UsageError(f"{path}: holds no age public key (age1…); make one with: bauta keys new")
-    return Recipient(lines[0])
+    try:
+        return Recipient(lines[0])
+    except VaultError as error:
+        raise VaultError(f"{path}: {error}") from None
 
 
 def load_identity(path: Path, ask: AskPassphrase) -> Identity:
