@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +23,7 @@ from pipeline.evidence.body import TileItem, parse_tiles
 from pipeline.evidence.group_record import EntryKind
 from pipeline.evidence.nal import Framing, framing_of, split_nals
 from pipeline.evidence.sei import records_in
+from pipeline.frames import YuvPlanes
 from pipeline.recover.clip_file import open_clip
 from pipeline.recover.clip_records import Epoch, read_clip
 from pipeline.recover.manifest import manifest_path
@@ -30,10 +33,12 @@ from pipeline.vault.identity import Identity, load_identity
 from pipeline.vault.opening import EpochKeys, open_epoch
 from pipeline.vault.passwords import VARIABLE
 
-from .asserts import FloatArray, U8Array
-from .clips import Clip, head_patch, textured_background
-from .flow import Done, bauta
+from .clips import Clip, head_patch, make_clip, textured_background
+from .flow import Done, Running, bauta, wait_for
+from .recovered import inside, planes_in
+from .tiles import psnr_db
 
+STATE = "BAUTA_STATE"
 EXACT = ("--lossless", "--no-mark")
 PASSPHRASE = "correct horse battery"
 CASE = ("--case", "17/26", "--reason", "a test")
@@ -76,6 +81,33 @@ def sealed_for(*officers: Officer) -> list[str]:
     return [f"--recipient={officer.group}={officer.pub}" for officer in officers]
 
 
+@dataclass(frozen=True)
+class Office:
+    """Two groups and a third party, and the state of the service that seals for the groups."""
+
+    state: Path
+    dpo: Officer
+    police: Officer
+    lawyer: Officer
+
+    @property
+    def both(self) -> tuple[Officer, Officer]:
+        return self.dpo, self.police
+
+    @property
+    def service(self) -> Path:
+        return self.state / "service.pub"
+
+
+@contextmanager
+def an_office(folder: Path) -> Iterator[Office]:
+    """Commands use its state, and know no passphrase, until it closes."""
+    state = folder / "state"
+    with patch.dict(os.environ, {STATE: str(state), VARIABLE: ""}):
+        officers = [new_officer(folder, name) for name in ("dpo", "police", "lawyer")]
+        yield Office(state, *officers)
+
+
 Given = str | Path | Officer
 
 
@@ -102,6 +134,15 @@ def recovered(clip: Path, dest: Path, *given: Given) -> dict[str, Any]:
     done = recover(clip, dest, *given)
     assert done.code == 0, done.err
     return done.result
+
+
+def assert_shown_as_filmed(clip: Clip, found: Sequence[YuvPlanes], *, db: float = 35.0) -> None:
+    """Every face."""
+    for number, (camera, shown) in enumerate(zip(planes_in(clip.path), found, strict=True)):
+        for box in clip.truth[number]:
+            x1, y1, x2, y2 = (int(v) // 2 * 2 for v in box)
+            place = x1, y1, x2, y2
+            assert psnr_db(inside(camera, place).y, inside(shown, place).y) >= db, number
 
 
 def assert_nothing_opened(done: Done) -> None:
@@ -136,14 +177,21 @@ class Opened:
     epoch: Epoch
     keys: EpochKeys
 
-    def tiles(self) -> Iterator[TileItem]:
-        """All of its faces and scenes; each of its entries must open."""
+    def tiles(self, *, of: int | None = None) -> Iterator[tuple[int, TileItem]]:
+        """All of its faces and scenes, or the faces of one track, by frame counter.
+
+        Each of its entries must open.
+        """
         context = self.epoch.record.context
         for group in self.epoch.groups:
             for entry in group.entries:
-                key = self.keys.key_for(entry.place.kind, entry.place.track)
-                assert key is not None and entry.place.kind is not EntryKind.MOTION
-                yield from parse_tiles(open_entry(key, context, group.head, entry))
+                place = entry.place
+                key = self.keys.key_for(place.kind, place.track)
+                assert key is not None and place.kind is not EntryKind.MOTION
+                items = parse_tiles(open_entry(key, context, group.head, entry))
+                if of is None or (place.kind, place.track) == (EntryKind.FACE, of):
+                    counters = (group.head.first + offset for offset in place.offsets)
+                    yield from zip(counters, items, strict=True)
 
 
 def opened_epochs(clip: Path, *officers: Officer, sidecar: Path | None = None) -> list[Opened]:
@@ -184,9 +232,7 @@ def stream_of(clip: Path) -> list[tuple[list[bytes], list[bytes]]]:
     return packets
 
 
-def copied_to(
-    clip: Path, dest: Path, *, first: int = 0, with_records: bool = True
-) -> Path:
+def copied_to(clip: Path, dest: Path, *, first: int = 0, with_records: bool = True) -> Path:
     """The packets as they are in another file, from the `first` one on; times begin there.
 
     Without records: as a receiver does that strips SEI.
@@ -262,3 +308,53 @@ def crossing_clip(path: Path, frames: int = 45) -> Clip:
         fps=fps,
         sizes=(CROSSING_PX,) * frames,
     )
+
+
+# --- `bauta run` ---
+
+RUN_OPTIONS = ("--json", "--status-every", "0.2")
+CAMERA = "lobby"
+
+
+def slow_clip(path: Path) -> Clip:
+    """For cameras that show it over and over on a machine with other work; one person."""
+    return make_clip(path, fps=12, frames=36, enter_at=3, leave_at=33, size=(320, 240), face_px=64)
+
+
+def write_config(path: Path, recipients: Mapping[str, object], **camera: object) -> Path:
+    """Of one camera, replaced in one step, as editors do."""
+    tree = {
+        "site": "head-office",
+        "detector": {"timeout": "20s"},  # only a network that really hangs is to be given up
+        "recipients": recipients,
+        "cameras": [
+            {"id": CAMERA, "protect": {"longest_gap": "1s"}, "encode": {"gop": "500ms"}, **camera}
+        ],
+    }
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(tree, default=str))
+    new.replace(path)
+    return path
+
+
+def status_of(run: Running) -> dict[str, Any]:
+    return run.status(CAMERA) or {}
+
+
+def run_on(run: Running, frames: int) -> None:
+    """So many more frames."""
+    wanted = status_of(run).get("frames_out", 0) + frames
+    wait_for(f"{frames} frames", lambda: status_of(run).get("frames_out", 0) >= wanted)
+
+
+def stopped(run: Running) -> dict[str, Any]:
+    """By SIGTERM, as a service manager stops it; its last status."""
+    run.signal(signal.SIGTERM)
+    assert run.ended() == 0, run.err
+    assert "Traceback" not in run.err
+    return status_of(run)
+
+
+def only_recording(folder: Path) -> Path:
+    (path,) = folder.glob("*.mp4")
+    return path

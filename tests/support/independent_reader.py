@@ -35,6 +35,10 @@ from .independent_wire import (
 SCENE = 2**32 - 1
 MIB = 2**20
 FACE, MOTION, SCENES = 2, 3, 4
+FIELDS = {
+    *("what", "case", "reason", "made_utc", "maker", "maker_age", "clip_sha256", "tracks"),
+    "epochs",
+}
 UUID = uuid.uuid5(uuid.NAMESPACE_URL, "bauta/1 evidence").bytes
 
 
@@ -259,6 +263,7 @@ def open_package(file: bytes, identity: str) -> Fields:
     need(take.at == len(take.data), "longer than it says")
     try:
         fields = json.loads(content)
+        need(set(fields) >= FIELDS, "a field is missing")
         maker = base64.b64decode(fields["maker"].split()[1], validate=True)
         epochs = [
             {

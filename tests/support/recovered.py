@@ -177,18 +177,18 @@ def write_timed(sealed: Sealed, path: Path) -> Path:
     return path
 
 
-def with_tone(video: Path, path: Path) -> Path:
-    """The same packets, and a tone beside them."""
+def with_tone(video: Path, path: Path, codec: str = "aac") -> Path:
+    """The same packets, and a tone beside them: aac, or pcm_mulaw as IP cameras have it."""
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         copy = target.add_stream_from_template(source.streams.video[0])
-        audio = target.add_stream("aac", rate=48_000)
+        audio = target.add_stream(codec, rate=48_000)
         assert isinstance(audio, av.AudioStream)
         audio.layout = "mono"
         packets = [packet for packet in source.demux(video=0) if packet.size]
         for number in range(round(len(packets) / FPS * 48_000 / 1024)):
             wave = np.sin(2 * np.pi * 440 * (np.arange(1024) + 1024 * number) / 48_000)
-            samples = (0.4 * wave).astype(np.float32)[None]
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            samples = (12_000 * wave).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
             frame.sample_rate, frame.pts = 48_000, 1024 * number
             frame.time_base = Fraction(1, 48_000)
             target.mux(audio.encode(frame))

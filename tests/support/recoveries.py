@@ -58,6 +58,7 @@ def a_recovery(**changes: object) -> Recovery:
                 service="SHA256:service",
                 origin="no key is pinned",
                 opened_by=("dpo",),
+                released_by=("police",),
                 groups=("dpo", "police"),
             ),
         ),

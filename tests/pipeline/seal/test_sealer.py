@@ -381,6 +381,31 @@ def test_recipients_of_no_use_are_an_alarm_until_the_next_epoch_can_be_sealed(
     assert bench.counts.unsealed_frames == 20
 
 
+def test_where_it_is_to_be_dark_a_clear_frame_is_withheld_from_the_very_first(
+    key: SigningKey, identity: Identity
+) -> None:
+    bench = Bench(key, identity, replace(PLAN, live=True))
+    good = bench.groups
+    went, out = [], []
+    for packet in packets(16, idr=lambda n: n in (0, 6, 9, 13)):
+        if packet.frame in (6, 13):
+            bench.groups = VaultError("gone") if packet.frame == 6 else good
+        if bench.sealer.begin(
+            packet.frame,
+            is_idr=packet.is_keyframe,
+            seconds=0,
+            originals=None,
+            withhold=packet.frame < 9,  # then it is dark, and goes out
+        ):
+            went.append(packet.frame)
+            out += bench.sealer.take(packet)
+    bench.sealer.finish()
+    assert went == [*range(6), *range(9, 16)]
+    assert bench.counts.withheld_frames == 3 and bench.counts.unsealed_frames == 4
+    assert layout(out) == {0: ["key 0"], 9: ["0-5 last"], 13: ["key 1"]}
+    assert bench.counts.alarm is None
+
+
 def test_changed_recipients_count_from_the_next_epoch(
     key: SigningKey, identity: Identity, tmp_path: Path
 ) -> None:

@@ -189,7 +189,9 @@ def is_there(regions: list[bytes], secret: bytes) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads another process's memory by /proc")
-@pytest.mark.parametrize("groups", ["one", "two, one with a threshold"])
+@pytest.mark.parametrize(
+    "groups", ["one", pytest.param("two, one with a threshold", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("holding", ["nothing is held", "all is held"])
 def test_what_is_past_is_not_in_the_memory(groups: str, holding: str) -> None:
     """`all is held`: what is freed is not used again, so only wiping takes it away."""
