@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import UsageError, VaultError
+from .runtime.terminal import say, warn
 from .vault import audit
 from .vault.audit_check import Report, ranges
 from .vault.audit_line import Head, Line
@@ -75,9 +75,9 @@ def show_log(options: argparse.Namespace) -> int:
         _print_table(rows)
     else:
         of_case = "" if options.case is None else f" of the case {_plain(options.case)}"
-        print(f"{path}: no recovery{of_case} is logged")
+        say(f"{path}: no recovery{of_case} is logged")
     if report.faults:
-        print(f"bauta: {path} is NOT as it was written: {report.faults[0]}", file=sys.stderr)
+        warn(f"{path} is NOT as it was written: {report.faults[0]}")
     return 0
 
 
@@ -197,17 +197,17 @@ def verify_log(options: argparse.Namespace) -> int:
     signers = [load_public(officer) for officer in options.officer] if options.officer else None
     report = audit.check(path, signers=signers, heads=heads)
     for fault in report.faults:
-        print(fault)
+        say(fault)
     if report.faults:
-        print(f"{path}: NOT as it was written, or not by those who may")
+        say(f"{path}: NOT as it was written, or not by those who may")
         return 1
-    print(f"{path}: {_whole(report)}")
+    say(f"{path}: {_whole(report)}")
     for public, count in report.signatures.items():
         print(f"signed by {fingerprint(public)}: {_entries(count)}")
     if signers is None and report.unsigned:
         print(f"unsigned: {ranges(report.unsigned)}")
     for remark in report.remarks:
-        print(remark)
+        say(remark)
     return 0
 
 

@@ -18,6 +18,7 @@ from .cli_vault import add_keys, add_recover
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
 from .runtime.process import end_process, forbid_core_dumps
+from .runtime.terminal import LineFormatter, warn
 from .settings import ProtectSettings
 from .version import __version__
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception, code: int) -> int:
-    print(f"bauta: {without_credentials(str(error))}", file=sys.stderr)
+    warn(without_credentials(str(error)))
     return code
 
 
@@ -72,7 +73,7 @@ def _set_up_logging(verbose: bool) -> None:
     # libav prints URLs, credentials included: what matters comes as an error of ours
     av.logging.set_level(None)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     handler.addFilter(CredentialFilter())
     root = logging.getLogger()
     root.handlers = [handler]
@@ -84,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
-        print(f"bauta: {without_credentials(message)}; see {self.prog} --help", file=sys.stderr)
+        warn(f"{without_credentials(message)}; see {self.prog} --help")
         sys.exit(2)
 
 

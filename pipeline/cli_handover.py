@@ -95,4 +95,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sidecar", type=Path, default=None, metavar="FILE", help="default: found beside CLIP"
     )
+    parser.add_argument(
+        "--service",
+        type=Path,
+        default=None,
+        metavar="SERVICE.pub",
+        help="hand on only what this service signed (default: all, ORIGIN UNVERIFIED)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what exists")

@@ -7,15 +7,23 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import KeyRefused, NothingOpened, UsageError, VaultError
-from .evidence.group_record import EntryKind
-from .recover.clip_records import ClipRecords, Epoch, read_clip
+from .recover.clip_records import ClipRecords, read_clip
 from .recover.log import log_recovery
-from .recover_options import checked_case, read_identity
+from .recover.signed import SignedEpoch, check_one_session, signed_epochs, tracks_in
+from .recover.wording import counted
+from .recover_options import (
+    checked_case,
+    origin_entry,
+    pinned_service,
+    read_identity,
+    warn_unverified,
+)
+from .runtime.terminal import say, warn
 from .vault.identity import Identity, Recipient, load_recipient
 from .vault.opening import EpochKeys, open_epoch
 from .vault.package import MOST_BYTES, Package, Purpose, make_disclosure, open_package
@@ -36,6 +44,8 @@ class Handover:
     tracks: frozenset[int] | None  # None: all
     from_seconds: float
     to_seconds: float
+    pinned: bytes | None  # the service's public key
+    left_out: int  # epochs in the time that the service did not sign
     keys: tuple[EpochKeys, ...] = field(repr=False)  # of the epochs that hold it
     present: Mapping[bytes, frozenset[int]] = field(repr=False)  # epoch id to its tracks
 
@@ -66,7 +76,7 @@ def disclose(options: argparse.Namespace) -> int:
     groups = sorted({name for keys in opened for name in keys.names})
     package = make_disclosure(opened, track, asked.purpose(opened, groups))
     hand_over(asked, package, opened, action="disclose", groups=groups)
-    print(report(asked, opened, f"track {track}"))
+    tell(asked, opened, f"track {track}")
     return 0
 
 
@@ -97,10 +107,17 @@ def prepare(
     if options.from_seconds > options.to_seconds:
         raise UsageError("--from must not be later than --to")
     receiver = load_recipient(options.receiver)
+    pinned = pinned_service(options)
     clip = read_clip(options.clip, options.sidecar)
-    wanted = _epochs(clip, tracks, options.from_seconds, options.to_seconds)
-    if not wanted:
-        raise UsageError(f"{options.clip}: nothing is sealed there of what was asked for")
+    in_time = _in_time(clip, options.from_seconds, options.to_seconds)
+    signed = [each for each in signed_epochs(clip, pinned) if each.epoch.start in in_time]
+    present = _present(signed, tracks)
+    if not present:
+        raise UsageError(
+            f"{options.clip}: nothing is sealed there of what was asked for, or not as the service "
+            "signs it (bauta verify CLIP)"
+        )
+    check_one_session(clip, present, tracks or ())
     identities = tuple(read_identity(path) for path in options.key)
     packages = [_opened_release(data, identities) for data in releases]
     return Handover(
@@ -114,10 +131,13 @@ def prepare(
         tracks=tracks,
         from_seconds=options.from_seconds,
         to_seconds=options.to_seconds,
+        pinned=pinned,
+        left_out=len(in_time) - len(signed),
         keys=tuple(
-            open_epoch(epoch.record, identities=identities, packages=packages) for epoch in wanted
+            open_epoch(each.epoch.record, identities=identities, packages=packages)
+            for each, _ in present
         ),
-        present={epoch.record.epoch_id: _tracks_of(epoch) for epoch in wanted},
+        present={each.epoch.record.epoch_id: there for each, there in present},
     )
 
 
@@ -157,33 +177,36 @@ def hand_over(
         opened_by=[fingerprint(key.public) for key in signers],
         releases_by=_makers(opened),
         package_sha256=hashlib.sha256(package).hexdigest(),
+        **origin_entry(asked.pinned),
     )
     _write(asked.dest, package, overwrite=asked.overwrite)
 
 
-def _tracks_of(epoch: Epoch) -> frozenset[int]:
-    """That have entries of their own; pixels of the scene are nobody's."""
+def _in_time(clip: ClipRecords, from_seconds: float, to_seconds: float) -> frozenset[int]:
+    """The first frames of the epochs that overlap the time: whole epochs are handed over."""
+    seconds = (*clip.seconds, math.inf)
     return frozenset(
-        entry.place.track
-        for group in epoch.groups
-        for entry in group.entries
-        if entry.place.kind is not EntryKind.SCENE
+        epoch.start
+        for epoch in clip.epochs
+        if seconds[epoch.start] <= to_seconds and from_seconds < seconds[epoch.end]
     )
 
 
-def _epochs(
-    clip: ClipRecords, tracks: Collection[int] | None, from_seconds: float, to_seconds: float
-) -> list[Epoch]:
-    """Those that overlap the time and hold something of the tracks."""
-    seconds = (*clip.seconds, math.inf)
-    return [
-        epoch
-        for epoch in clip.epochs
-        if seconds[epoch.start] <= to_seconds
-        and from_seconds < seconds[epoch.end]
-        and (tracks is None or not _tracks_of(epoch).isdisjoint(tracks))
-        and any(group.entries for group in epoch.groups)
-    ]
+def _present(
+    signed: Sequence[SignedEpoch], tracks: frozenset[int] | None
+) -> list[tuple[SignedEpoch, frozenset[int]]]:
+    """Those that hold something of the tracks, with all tracks in them; by signed groups alone."""
+    found = []
+    for each in signed:
+        groups = each.signed_groups()
+        there = tracks_in(groups)
+        if tracks is None:
+            is_wanted = any(group.entries for group in groups)
+        else:
+            is_wanted = not there.isdisjoint(tracks)
+        if is_wanted:
+            found.append((each, there))
+    return found
 
 
 def _opened_release(data: bytes, identities: Sequence[Identity]) -> Package:
@@ -244,9 +267,14 @@ def _write(path: Path, data: bytes, *, overwrite: bool) -> None:
         raise VaultError(f"{path}: {error.strerror}") from None
 
 
-def report(asked: Handover, opened: Sequence[EpochKeys], what: str) -> str:
-    """One line for the person who hands it over."""
-    return (
+def tell(asked: Handover, opened: Sequence[EpochKeys], what: str) -> None:
+    """For the person who hands it over: what it is, and what is doubtful about the clip."""
+    say(
         f"{asked.dest}: {what} in {len(opened)} of {len(asked.keys)} keyframe intervals, for "
         f"{asked.receiver.public} alone"
     )
+    if asked.pinned is None:
+        warn_unverified()
+    if asked.left_out:
+        intervals = counted(asked.left_out, "keyframe interval")
+        warn(f"left out: {intervals} whose key record the service did not sign")

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from .disclose_command import hand_over, nothing_opened, prepare, report
+from .disclose_command import hand_over, nothing_opened, prepare, tell
 from .errors import UsageError
+from .runtime.terminal import printable, say
 from .vault import passwords
 from .vault.identity import (
     create_identity,
@@ -34,7 +35,7 @@ def new_key(options: argparse.Namespace) -> int:
         if file.exists():
             raise UsageError(f"{file} exists; keys are never replaced, choose another name")
     identity = create_identity(path, _passphrase(options))
-    print(f"{path}: secret, keep it away from the cameras; {public_path_of(path)}: for recipients")
+    say(f"{path}: secret, keep it away from the cameras; {public_path_of(path)}: for recipients")
     print(identity.recipient.public)
     return 0
 
@@ -46,10 +47,10 @@ def show_key(options: argparse.Namespace) -> int:
         print(load_recipient(path).public)
         return 0
     encrypted = is_encrypted(path)
-    identity = load_identity(path, partial(passwords.ask, f"Passphrase of {path}: "))
+    identity = load_identity(path, partial(passwords.ask, printable(f"Passphrase of {path}: ")))
     print(identity.recipient.public)
     how = "encrypted with a passphrase" if encrypted else "NOT encrypted"
-    print(f"{path}: {how}", file=sys.stderr)
+    print(printable(f"{path}: {how}"), file=sys.stderr)
     return 0
 
 
@@ -70,7 +71,7 @@ def release_key(options: argparse.Namespace) -> int:
     )
     hand_over(asked, package, opened, action="release", groups=(group,))
     what = "all tracks" if tracks is None else "tracks " + ", ".join(map(str, sorted(tracks)))
-    print(report(asked, opened, f"what {group} has of {what}"))
+    tell(asked, opened, f"what {group} has of {what}")
     return 0
 
 

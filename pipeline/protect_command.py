@@ -257,6 +257,7 @@ def _evidence(session: CameraSession) -> dict[str, object] | None:
         "faces": counts.faces,
         "bytes": counts.record_bytes,
         "unsealed_frames": counts.unsealed_frames,
+        "withheld_frames": counts.withheld_frames,
         "alarm": counts.alarm,
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +32,10 @@ from .recover.origin import Origin, check_origin
 from .recover.report import as_html
 from .recover.stills import Still, Stills
 from .recover.video import RecoveredVideo, write_private
-from .recover.wording import counted, printable
-from .recover_options import progress_bar
+from .recover.wording import counted
+from .recover_options import progress_bar, warn_unverified
 from .recover_request import NOTHING, Request, checked_request, openings_of, write_log
+from .runtime.terminal import say, warn
 from .vault.audit_line import Head
 from .vault.signing import fingerprint
 
@@ -218,19 +218,15 @@ def _tell(request: Request, recovery: Recovery, *, as_json: bool) -> None:
         }
         print(json.dumps(fields))
     else:
-        print(
+        say(
             f"{request.dest}: recovered {counted(counts.faces + counts.moved, 'face')} of "
             f"{counted(len(counts.tracks), 'track')} in {counts.recovered_frames} of "
             f"{counted(counts.frames, 'frame')}; manifest and report beside it"
         )
     if not recovery.is_origin_verified:
-        print(
-            "bauta: ORIGIN UNVERIFIED: anybody who has the recipients' public keys can have made "
-            "this clip; give --service SERVICE.pub",
-            file=sys.stderr,
-        )
+        warn_unverified()
     for gap in recovery.gaps[:MOST_SHOWN]:
-        print(f"bauta: not recovered: {printable(str(gap))}", file=sys.stderr)
+        warn(f"not recovered: {gap}")
     if len(recovery.gaps) > MOST_SHOWN:
         more = len(recovery.gaps) - MOST_SHOWN
-        print(f"bauta: not recovered: {more} more, see the manifest", file=sys.stderr)
+        warn(f"not recovered: {more} more, see the manifest")

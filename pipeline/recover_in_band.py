@@ -31,6 +31,7 @@ from .recover.video import (
 )
 from .recover_options import check_dest, checked_case, progress_bar, read_identity
 from .recover_search import search_clip
+from .runtime.terminal import say, warn
 from .settings import CameraSettings
 from .source.base import DecodedFrame
 from .vault import passwords
@@ -154,7 +155,7 @@ def _check_sidecar(job: _Job) -> None:
         if line.frame >= job.first_frame:
             found = found or any(job.wanted.track(face) for face in line.faces)
     if not is_complete(job.sidecar):
-        print(f"bauta: {job.sidecar} has no end: its writer was stopped", file=sys.stderr)
+        warn(f"{job.sidecar} has no end: its writer was stopped")
     if not found:
         raise VaultError(f"{job.sidecar}: no fused face there that was asked for")
 
@@ -287,7 +288,7 @@ def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
             )
         )
     else:
-        print(
+        say(
             f"{job.dest}: recovered {counts.opened} faces at keyframes and {counts.carried} "
             f"between them, of {len(counts.tracks)} tracks in {counts.frames} frames"
         )
@@ -297,14 +298,12 @@ def _report(job: _Job, counts: RecoveryCounts, *, as_json: bool) -> None:
                 "who and where, not what the face did at that moment"
             )
     if counts.not_opened:
-        print(
-            f"bauta: {counts.not_opened} squares did not open: they were coded too strongly or "
-            "anew, or the clip was cut (--first-frame N) or is another one",
-            file=sys.stderr,
+        warn(
+            f"{counts.not_opened} squares did not open: they were coded too strongly or anew, or "
+            "the clip was cut (--first-frame N) or is another one"
         )
     if counts.without_keyframe:
-        print(
-            f"bauta: {counts.without_keyframe} faces between keyframes stay protected: their "
-            "keyframe is not in the clip or did not open",
-            file=sys.stderr,
+        warn(
+            f"{counts.without_keyframe} faces between keyframes stay protected: their keyframe is "
+            "not in the clip or did not open"
         )

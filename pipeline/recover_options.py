@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from .errors import SinkError, UsageError
 from .publish.file import file_format
+from .runtime.terminal import printable, warn
 from .vault import passwords
 from .vault.identity import Identity, is_encrypted, load_identity
+from .vault.signing import fingerprint, load_public
 
 MOST_CASE_CHARACTERS = 60  # it is burnt into the picture
 
@@ -54,12 +55,37 @@ def check_dest(options: argparse.Namespace, beside: Sequence[Path] = ()) -> None
         raise UsageError(f"{stills} is not empty; add --overwrite to write into it")
 
 
+def pinned_service(options: argparse.Namespace) -> bytes | None:
+    """(32,) The public key of --service; None: the origin will not be verified. Raises UsageError.
+
+    Without it a record's signature is checked against the key that the record itself names.
+    """
+    return load_public(options.service) if options.service else None
+
+
+def origin_entry(pinned: bytes | None) -> dict[str, object]:
+    """What the audit log says of the origin."""
+    return {
+        "service": None if pinned is None else fingerprint(pinned),
+        "origin_verified": pinned is not None,
+    }
+
+
+def warn_unverified() -> None:
+    """Where no service was pinned."""
+    warn(
+        "ORIGIN UNVERIFIED: anybody who has the recipients' public keys can have made this clip; "
+        "give --service SERVICE.pub"
+    )
+
+
 def read_identity(path: Path) -> Identity:
     """A key file; its passphrase is asked for. Raises UsageError, KeyRefused."""
     encrypted = is_encrypted(path)
-    identity = load_identity(path, partial(passwords.ask, f"Passphrase of {path}: "))
+    prompt = printable(f"Passphrase of {path}: ")
+    identity = load_identity(path, partial(passwords.ask, prompt))
     if not encrypted and path.stat().st_mode & 0o077:
-        print(f"bauta: {path} can be read by others: chmod 600", file=sys.stderr)
+        warn(f"{path} can be read by others: chmod 600")
     return identity
 
 

@@ -11,17 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import KeyRefused, NothingOpened, RecordError, UsageError
-from .recover.clip_records import ClipRecords, read_clip
-from .recover.evidence import Opening, is_in_time, is_record_signed
+from .recover.clip_records import ClipRecords, Epoch, read_clip
+from .recover.evidence import Opening, is_in_time
 from .recover.log import log_recovery
 from .recover.manifest import KeyNote, PackageNote, manifest_path, report_path
+from .recover.signed import check_one_session, is_record_signed, signed_epochs, tracks_in
 from .recover.video import Wanted
-from .recover_options import check_dest, checked_case, read_identity
+from .recover_options import (
+    check_dest,
+    checked_case,
+    origin_entry,
+    pinned_service,
+    read_identity,
+)
 from .vault.audit_line import Head
 from .vault.identity import Identity
 from .vault.opening import open_epoch
 from .vault.package import MOST_BYTES, Package, open_package
-from .vault.signing import fingerprint, load_public, officer_key
+from .vault.signing import fingerprint, officer_key
 
 NOTHING = (
     "nothing opened: these keys do not fit the clip, or its records are missing or not as they "
@@ -50,6 +57,7 @@ class Request:
     wanted: Wanted
     identities: tuple[Identity, ...] = field(repr=False)
     given: tuple[Given, ...]
+    by_packages_alone: bool  # the keys open packages, and nothing of the clip
     pinned: bytes | None  # the service's public key
     lossless: bool
     is_marked: bool
@@ -83,12 +91,12 @@ def checked_request(options: argparse.Namespace) -> Request:
     check_dest(options, (manifest_path(options.dest), report_path(options.dest)))
     if options.from_seconds > options.to_seconds:
         raise UsageError("--from must not be later than --to")
-    pinned = load_public(options.service) if options.service else None
+    pinned = pinned_service(options)
     files = [options.disclosure] if options.disclosure else (options.release or [])
     sealed = [_read(path) for path in files]
     identities = tuple(read_identity(path) for path in dict.fromkeys(options.key))
     given = tuple(found for data in sealed if (found := _opened(data, identities)) is not None)
-    return Request(
+    request = Request(
         clip=_read_clip(options.clip, options.sidecar),
         dest=options.dest,
         case=case,
@@ -100,12 +108,18 @@ def checked_request(options: argparse.Namespace) -> Request:
         ),
         identities=identities,
         given=given,
+        # a package that stays closed says not whom it is about: the keys may not open more instead
+        by_packages_alone=bool(
+            options.disclosure or (len(given) < len(sealed) and not options.track)
+        ),
         pinned=pinned,
         lossless=options.lossless,
         is_marked=not options.no_mark,
         drop_audio=options.drop_audio,
         stills=options.stills,
     )
+    _check_sessions(request)
+    return request
 
 
 def _read(path: Path) -> bytes:
@@ -126,11 +140,43 @@ def _opened(data: bytes, identities: Sequence[Identity]) -> Given | None:
 
 
 def _tracks(asked: Sequence[int] | None, given: Sequence[Given]) -> frozenset[int]:
-    """Those asked for, else those that the packages are about; empty: everybody."""
+    """Those asked for, else those that all the packages are about; empty: everybody.
+
+    Raises UsageError where the packages have nobody in common: that is not everybody.
+    """
     if asked:
         return frozenset(asked)
     about = [frozenset(g.package.tracks) for g in given if g.package.tracks is not None]
-    return frozenset.intersection(*about) if about else frozenset()
+    if not about:
+        return frozenset()
+    if common := frozenset.intersection(*about):
+        return common
+    raise UsageError("the packages are about different tracks, or about none: give --track ID")
+
+
+def _check_sessions(request: Request) -> None:
+    """Raises UsageError where a track that is asked for is several people."""
+    tracks = request.wanted.tracks
+    if not tracks:
+        return
+    chosen = [
+        each
+        for each in signed_epochs(request.clip, request.pinned)
+        if _is_asked_for(request, each.epoch)
+    ]
+    present = [(each, tracks_in(each.signed_groups())) for each in chosen]
+    check_one_session(request.clip, present, tracks)
+
+
+def _is_asked_for(request: Request, epoch: Epoch) -> bool:
+    """In the time, and in a package where nothing else opens."""
+    seconds = request.clip.seconds[epoch.start : epoch.end]
+    if not any(is_in_time(each, request.wanted) for each in seconds):
+        return False
+    record = epoch.record
+    return not request.by_packages_alone or any(
+        given.package.has_epoch(record.epoch_id, record.context) for given in request.given
+    )
 
 
 def _read_clip(clip: Path, sidecar: Path | None) -> ClipRecords:
@@ -153,7 +199,6 @@ def _noted(given: Given, clip: ClipRecords) -> PackageNote:
         case=package.case,
         reason=package.reason,
         made_utc=package.made_utc,
-        maker_age=package.maker_age,
         maker_signing=fingerprint(package.maker_public),
         is_for_these_bytes=package.clip_sha256 == clip.clip_sha256,
         tracks=package.tracks,
@@ -176,9 +221,12 @@ def write_log(request: Request) -> Head:
         from_seconds=request.wanted.from_seconds,
         to_seconds=request.to_seconds,
         keys=[key.age for key in request.keys],
-        packages=[{"what": note.what, "sha256": note.sha256} for note in request.packages],
-        service=None if request.pinned is None else fingerprint(request.pinned),
+        packages=[
+            {"what": note.what, "sha256": note.sha256, "maker": note.maker_signing}
+            for note in request.packages
+        ],
         marked=request.is_marked,
+        **origin_entry(request.pinned),
     )
 
 
@@ -192,7 +240,7 @@ def openings_of(request: Request) -> list[Opening]:
         is_signed = is_record_signed(epoch.record, request.pinned)
         keys = open_epoch(
             epoch.record,
-            identities=request.identities if is_signed else (),
+            identities=request.identities if is_signed and not request.by_packages_alone else (),
             packages=[given.package for given in request.given] if is_signed else (),
         )
         openings.append(Opening(epoch, keys, is_signed))

@@ -24,7 +24,7 @@ from .seal.tile_encoder import TileEncoder
 from .settings import CameraSettings, EvidenceSettings, GroupSettings
 from .vault.audit import state_dir
 from .vault.epoch import RecipientGroup
-from .vault.identity import load_recipient
+from .vault.identity import Recipient, load_recipient
 from .vault.signing import SigningKey, service_key
 
 DARK = "evidence cannot be sealed"
@@ -68,8 +68,9 @@ class Evidence:
         self._files = _record_files(camera, settings)
         self._counts = SealCounts()
         self._sealer: Sealer | None = None
+        self._told: frozenset[str] = frozenset()  # of single keys
         try:
-            load_groups(self._recipients)
+            self._groups_now()
         except VaultError as error:
             self._counts.alarm = str(error)
             _log.error("%s: EVIDENCE IS NOT SEALED: %s", camera.id, error)
@@ -102,7 +103,7 @@ class Evidence:
                 live=facts.live,
                 in_stream=settings.carrier != "sidecar",
             ),
-            load_groups=lambda: load_groups(self._recipients),
+            load_groups=self._groups_now,
             key=self._key,
             open_encoder=partial(TileEncoder, lossless=settings.detail == "lossless"),
             keep=self._files.add,
@@ -118,16 +119,21 @@ class Evidence:
         seconds: float,
         carried: Sequence[CarriedFace],
         fused: Sequence[FusedFace],
-    ) -> None:
-        """A frame goes into the encoder as its `frame`-th; it left the gate as `number`."""
+        is_dark: bool,
+    ) -> bool:
+        """A frame goes into the encoder as its `frame`-th; it left the gate as `number`.
+
+        False: it must not, for it shows a picture of which nothing can be sealed.
+        """
         assert self._sealer is not None
-        self._sealer.begin(
+        return self._sealer.begin(
             frame,
             is_idr=is_idr,
             seconds=seconds,
             originals=self.originals.take(number),
             carried=tuple(carried),
             fused_tracks=frozenset(face.track_id for face in fused),
+            withhold=not is_dark and self._settings.on_failure == "dark",
         )
 
     def take(self, packet: EncodedPacket) -> list[EncodedPacket]:
@@ -136,9 +142,10 @@ class Evidence:
         return self._sealer.take(packet)
 
     def pause(self) -> None:
-        """See Sealer.pause."""
+        """See Sealer.pause: nothing of an original stays in memory."""
         assert self._sealer is not None
         self._sealer.pause()
+        self.originals.forget()
 
     def finish(self) -> list[EncodedPacket]:
         """See Sealer.finish; the sidecars are closed. Idempotent."""
@@ -148,13 +155,26 @@ class Evidence:
         self.originals.forget()
         return ready
 
+    def _groups_now(self) -> list[RecipientGroup]:
+        """Once for each epoch: what is wrong with single keys is said when it changes."""
+        groups, problems = load_groups(self._recipients)
+        for problem in problems:
+            if problem not in self._told:
+                _log.error("%s: %s; sealed for the others", self._camera.id, problem)
+        self._told = frozenset(problems)
+        return groups
 
-def load_groups(recipients: Mapping[str, GroupSettings]) -> list[RecipientGroup]:
-    """Public keys from their files, now. Raises VaultError where a group cannot be used as asked.
 
-    A key that cannot be read is an alarm; its group can be used while enough others are left.
+def load_groups(
+    recipients: Mapping[str, GroupSettings],
+) -> tuple[list[RecipientGroup], list[str]]:
+    """Public keys from their files, now, and what is wrong with those that cannot be read.
+
+    A group can be used while enough of its keys are left. Raises VaultError where one cannot.
     """
-    groups = []
+    groups: list[RecipientGroup] = []
+    unreadable: list[str] = []
+    owner: dict[Recipient, str] = {}
     for name, settings in sorted(recipients.items()):
         found = []
         problems = []
@@ -166,10 +186,15 @@ def load_groups(recipients: Mapping[str, GroupSettings]) -> list[RecipientGroup]
         if len(found) < settings.threshold or len(set(found)) < len(found):
             reason = problems[0] if problems else "a key is named twice"
             raise VaultError(f"recipients.{name} cannot be used: {reason}")
-        for problem in problems:
-            _log.error("recipients.%s: %s; sealed for the others", name, problem)
+        for key in found:
+            if (other := owner.setdefault(key, name)) != name:
+                raise VaultError(
+                    f"recipients: one key is in the groups {other} and {name}: whoever has it would "
+                    "open alone what was to need both; give each group keys of its own"
+                )
+        unreadable += [f"recipients.{name}: {problem}" for problem in problems]
         groups.append(RecipientGroup(name, settings.threshold, tuple(found)))
-    return groups
+    return groups, unreadable
 
 
 def _record_files(camera: CameraSettings, settings: EvidenceSettings) -> RecordFiles:

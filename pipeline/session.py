@@ -280,12 +280,16 @@ class CameraSession:
                         sink.start(encoder.templates)
                     self._offer(early_audio)
                     early_audio = []
+                is_idr = encoder.idr_due(item)
+                if not self._begins(encoder, item, is_idr=is_idr):
+                    encoder.restart()  # what comes instead belongs to no epoch before it
+                    continue
                 self.counts.faces = item.faces
                 self.counts.face_frames += item.faces
                 if self._on_frame is not None:
                     self._on_frame(item)
                 self._note_fused(item)
-                self._offer(self._with_evidence(self._encode(encoder, item)))
+                self._offer(self._with_evidence(encoder.encode(item, is_idr=is_idr)))
             if encoder is not None:
                 self._offer(self._with_evidence(encoder.finish()))
                 self._offer(self.evidence.finish() if self.evidence else [])
@@ -301,18 +305,19 @@ class CameraSession:
         if self._failure is None:
             self.counts.to_state("ended")
 
-    def _encode(self, encoder: Encoder, frame: ProtectedFrame) -> list[EncodedPacket]:
-        is_idr = encoder.idr_due(frame)
-        if self.evidence is not None:
-            self.evidence.begin(
-                encoder.frames,
-                number=frame.number,
-                is_idr=is_idr,
-                seconds=float(frame.pts * frame.time_base),
-                carried=frame.carried,
-                fused=frame.fused,
-            )
-        return encoder.encode(frame, is_idr=is_idr)
+    def _begins(self, encoder: Encoder, frame: ProtectedFrame, *, is_idr: bool) -> bool:
+        """False: the frame must not go out."""
+        if self.evidence is None:
+            return True
+        return self.evidence.begin(
+            encoder.frames,
+            number=frame.number,
+            is_idr=is_idr,
+            seconds=float(frame.pts * frame.time_base),
+            carried=frame.carried,
+            fused=frame.fused,
+            is_dark=frame.redacted is not None,
+        )
 
     def _with_evidence(self, packets: list[EncodedPacket]) -> list[EncodedPacket]:
         if self.evidence is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from .errors import SinkError, UsageError, VaultError
 from .recover.clip_records import ClipRecords, read_clip
 from .recover.clip_tracks import ClipTrack, tracks_of
 from .recover.wording import clock, printable
+from .runtime.terminal import say, warn
 
 _COLUMNS = ("track", "first", "last", "frames", "largest px", "opens with")
 _LEFT = {"opens with"}
@@ -36,9 +36,9 @@ def tracks(options: argparse.Namespace) -> int:
     else:
         _print_table(clip, found)
         for problem in clip.problems:
-            print(f"bauta: {problem}; see: bauta verify", file=sys.stderr)
+            warn(f"{problem}; see: bauta verify")
         if sheet is not None:
-            print(f"{sheet}: the tracks in the protected picture")
+            say(f"{sheet}: the tracks in the protected picture")
     return 0
 
 
@@ -77,7 +77,7 @@ def _write(sheet: Path, png: bytes) -> None:
 
 def _print_table(clip: ClipRecords, found: Sequence[ClipTrack]) -> None:
     if not found:
-        print(f"{clip.clip}: its records hold no faces")
+        say(f"{clip.clip}: its records hold no faces")
         return
     sessions = len({track.session for track in found}) > 1
     header = ("session", *_COLUMNS) if sessions else _COLUMNS
@@ -89,7 +89,7 @@ def _print_table(clip: ClipRecords, found: Sequence[ClipTrack]) -> None:
             cell.ljust(width) if name in _LEFT else cell.rjust(width)
             for name, cell, width in zip(header, row, widths, strict=True)
         )
-        print("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _row(seconds: Sequence[float], track: ClipTrack, *, sessions: bool) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from .evidence.key_record import KeyGroup, KeyRecord
 from .recover.clip_records import ClipRecords, Epoch, read_clip
 from .recover.clip_tracks import group_needs
 from .recover.origin import NOT_PINNED, Origin, check_origin
-from .recover.wording import clock, counted, frames_at, printable
+from .recover.wording import clock, counted, frames_at
+from .runtime.terminal import say
 from .tracks_command import without_records
 from .vault.signing import fingerprint, load_public
 
@@ -33,7 +34,7 @@ def verify(options: argparse.Namespace) -> int:
         print(json.dumps(_fields(clip, origin, pinned)))
     else:
         for line in (*_what(clip), *_verdict(clip, origin, pinned)):
-            print(line)
+            say(line)
     return 0 if origin.is_whole else 1
 
 
@@ -87,7 +88,7 @@ def _verdict(clip: ClipRecords, origin: Origin, pinned: bytes | None) -> Iterato
 
 
 def _line(name: str, text: str) -> str:
-    return f"  {name + ':':<12}{printable(text)}"
+    return f"  {name + ':':<12}{text}"
 
 
 def _distinct(texts: Iterator[str]) -> str:

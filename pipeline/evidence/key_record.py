@@ -16,6 +16,7 @@ COMMITMENT_BYTES = 32
 SERVICE_KEY_BYTES = 32
 SEALED_SECRET_BYTES = 48
 NO_EPOCH = bytes(EPOCH_ID_BYTES)
+NO_PARAMETERS = bytes(DIGEST_BYTES)
 SIGNATURE_LABEL = b"bauta/1 key"
 DETAILS = ("default", "lossless", "keyframes")
 MOST_GROUPS = 16
@@ -66,6 +67,8 @@ class KeyRecord:
     service_key: bytes = field(repr=False)  # Ed25519, public
     groups: tuple[KeyGroup, ...]  # sorted by name
     digest: bytes = field(repr=False)  # of its frame's slices
+    # of its frame's parameter sets: they crop, scale and colour; NO_PARAMETERS: not said
+    parameters: bytes = field(default=bytes(DIGEST_BYTES), repr=False)
     signature: bytes = field(default=bytes(SIGNATURE_BYTES), repr=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +77,7 @@ class KeyRecord:
             (self.previous_id, EPOCH_ID_BYTES),
             (self.service_key, SERVICE_KEY_BYTES),
             (self.digest, DIGEST_BYTES),
+            (self.parameters, DIGEST_BYTES),
             (self.signature, SIGNATURE_BYTES),
         )
         if any(len(value) != size for value, size in sizes):
@@ -113,7 +117,7 @@ class KeyRecord:
                 *(number(len(file), 2) + file for file in group.age_files),
                 group.sealed_secret or b"",
             ]
-        return b"".join([*parts, self.digest])
+        return b"".join([*parts, self.digest, self.parameters])
 
     @property
     def to_sign(self) -> bytes:
@@ -152,7 +156,8 @@ def parse_key_record(data: bytes) -> KeyRecord:
     site, camera = reader.text(), reader.text()
     service_key = reader.take(SERVICE_KEY_BYTES)
     groups = tuple(_parse_group(reader) for _ in range(reader.number(1)))
-    digest, signature = reader.take(DIGEST_BYTES), reader.take(SIGNATURE_BYTES)
+    digest, parameters = reader.take(DIGEST_BYTES), reader.take(DIGEST_BYTES)
+    signature = reader.take(SIGNATURE_BYTES)
     reader.end()
     return KeyRecord(
         epoch_id=epoch_id,
@@ -168,6 +173,7 @@ def parse_key_record(data: bytes) -> KeyRecord:
         service_key=service_key,
         groups=groups,
         digest=digest,
+        parameters=parameters,
         signature=signature,
     )
 

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import RecordError
-from .key_record import DIGEST_BYTES
+from .key_record import DIGEST_BYTES, NO_PARAMETERS
+from .wire import Reader
 
 Codec = Literal["h264", "h265"]
 
 START_CODE = b"\0\0\1"  # a fourth byte, a zero before it, says nothing more
 _AVCC_BYTES, _AVCC_LENGTH_SIZE = 7, 4  # ISO/IEC 14496-15, 5.3.3.1: at least so long; which byte
 _HVCC_BYTES, _HVCC_LENGTH_SIZE = 23, 21  # 8.3.3.1
+_PARAMETER_SETS: dict[Codec, frozenset[int]] = {
+    "h264": frozenset((7, 8, 13, 15)),  # of sequence and picture, and their extensions
+    "h265": frozenset((32, 33, 34)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,48 @@ def slice_digest(nals: Sequence[bytes], codec: Codec) -> bytes:
             digest.update(len(nal).to_bytes(4, "big"))
             digest.update(nal)
     return digest.digest()[:DIGEST_BYTES]
+
+
+def parameter_digest(nals: Sequence[bytes], codec: Codec) -> bytes:
+    """(16,) over the parameter sets among them, each once, in the order of their bytes.
+
+    NO_PARAMETERS where there are none. Containers keep them beside the pictures, twice, or both;
+    who changes one crops the picture, or moves what lies on it. Raises RecordError.
+    """
+    types = _PARAMETER_SETS[codec]
+    found = {nal for nal in nals if nal_type(nal, codec) in types}
+    if not found:
+        return NO_PARAMETERS
+    digest = hashlib.sha256()
+    for nal in sorted(found):
+        digest.update(len(nal).to_bytes(4, "big"))
+        digest.update(nal)
+    return digest.digest()[:DIGEST_BYTES]
+
+
+def header_nals(extradata: bytes | None, codec: Codec) -> list[bytes]:
+    """The NAL units of a stream's codec header: avcC, hvcC or Annex B. Raises RecordError."""
+    if not extradata:
+        return []
+    if _begins_with_start_code(extradata):
+        return split_nals(extradata, ANNEX_B)
+    framing_of(extradata, codec)  # refuses what is neither
+    return _avcc_nals(extradata) if codec == "h264" else _hvcc_nals(extradata)
+
+
+def _avcc_nals(data: bytes) -> list[bytes]:
+    reader = Reader(data[5:])
+    nals = [reader.take(reader.number(2)) for _ in range(reader.number(1) & 0x1F)]
+    return nals + [reader.take(reader.number(2)) for _ in range(reader.number(1))]
+
+
+def _hvcc_nals(data: bytes) -> list[bytes]:
+    reader = Reader(data[22:])
+    nals = []
+    for _ in range(reader.number(1)):
+        reader.number(1)  # what kind they are, they say themselves
+        nals += [reader.take(reader.number(2)) for _ in range(reader.number(2))]
+    return nals
 
 
 def _begins_with_start_code(data: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,16 @@ from ..errors import NotAVideo, RecordError, UsageError
 from ..evidence import group_record, key_record
 from ..evidence.group_record import parse_group_record
 from ..evidence.key_record import parse_key_record
-from ..evidence.nal import Codec, Framing, framing_of, slice_digest, split_nals
+from ..evidence.key_record import NO_PARAMETERS
+from ..evidence.nal import (
+    Codec,
+    Framing,
+    framing_of,
+    header_nals,
+    parameter_digest,
+    slice_digest,
+    split_nals,
+)
 from ..evidence.sei import records_in
 from ..evidence.sidecar_file import read_records, sidecar_beside
 from .clip_file import ClipFile, open_clip, video_stream
@@ -39,6 +48,7 @@ class ClipFrame:
     pts_seconds: float  # on the clip's own clock, as decoded frames have it
     digest: bytes = field(repr=False)  # (16,) of its slices
     is_keyframe: bool = False
+    parameters: bytes = field(default=NO_PARAMETERS, repr=False)  # (16,) of what it is shown with
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,7 @@ def read_clip(clip: Path, sidecar: Path | None = None) -> ClipRecords:
         epochs = place_in_stream(digests, in_stream.keys, in_stream.groups, problems)
     else:
         epochs = _from_sidecar(chosen, clip, digests, problems)
+    epochs = tuple(_as_sealed(epoch, frames, problems) for epoch in epochs)
     return ClipRecords(
         clip=clip,
         frames=tuple(frames),
@@ -137,16 +148,28 @@ def read_clip(clip: Path, sidecar: Path | None = None) -> ClipRecords:
     )
 
 
+def _as_sealed(epoch: Epoch, frames: Sequence[ClipFrame], problems: Problems) -> Epoch:
+    """Without its frames where they are shown with other parameter sets: cropped, or moved."""
+    said, shown = epoch.record.parameters, frames[epoch.start].parameters
+    if said in (NO_PARAMETERS, shown):
+        return epoch
+    problems.add(Problems.PARAMETERS)
+    return replace(epoch, positions={})
+
+
 def _read_frames(file: ClipFile, found: _Found, problems: Problems) -> list[ClipFrame]:
     frames: list[ClipFrame] = []
     codec, framing = file.codec, _framing(file)
+    of_stream = _stream_parameters(file)
     for packet in file.packets():
         position = len(frames)
-        digest = UNREADABLE
+        digest, parameters = UNREADABLE, of_stream
         if framing is not None:
             try:
                 nals = split_nals(bytes(packet), framing)
                 digest = slice_digest(nals, codec)
+                own = parameter_digest(nals, codec)
+                parameters = of_stream if own == NO_PARAMETERS else own
                 found.add(position, records_in(nals, codec))
             except RecordError:
                 problems.add(Problems.BROKEN)
@@ -154,8 +177,17 @@ def _read_frames(file: ClipFile, found: _Found, problems: Problems) -> list[Clip
             seconds = float(packet.pts * packet.time_base)
         else:  # a bare stream has no clock
             seconds = float(position / file.fps)
-        frames.append(ClipFrame(position, seconds, digest, bool(packet.is_keyframe)))
+        frames.append(ClipFrame(position, seconds, digest, bool(packet.is_keyframe), parameters))
     return frames
+
+
+def _stream_parameters(file: ClipFile) -> bytes:
+    """Those in the container's header: for frames that have none with them."""
+    try:
+        nals = header_nals(file.video.codec_context.extradata, file.codec)
+        return parameter_digest(nals, file.codec)
+    except RecordError:
+        return NO_PARAMETERS
 
 
 def _framing(file: ClipFile) -> Framing | None:

@@ -56,6 +56,7 @@ class Problems:
     UNPLACED = "group record that fits no epoch here"
     ELSEWHERE = "epoch of the sidecar that is not in the clip"
     BROKEN = "packet that is damaged"
+    PARAMETERS = "epoch whose pictures are shown with other parameter sets (cropped or scaled)"
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

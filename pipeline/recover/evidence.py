@@ -16,13 +16,12 @@ from itertools import repeat
 from ..errors import NothingOpened, RecordError
 from ..evidence.body import TileItem, parse_motions, parse_tiles
 from ..evidence.group_record import Entry, EntryKind, GroupRecord, Place
-from ..evidence.key_record import KeyRecord
 from ..frames import Motion, YuvPlanes
 from ..vault.epoch_keys import open_entry
 from ..vault.opening import EpochKeys
-from ..vault.signing import is_signed
 from .clip_records import ClipRecords, Epoch
 from .gaps import NO_RECORD, NOT_DECODED, NOT_OPENED, NOT_SIGNED
+from .signed import is_group_signed
 from .tile_decoder import TileDecoder
 from .video import Wanted
 
@@ -70,12 +69,6 @@ class Opening:
     is_signed: bool  # its key record, by the service that was named or that it names itself
 
 
-def is_record_signed(record: KeyRecord, pinned: bytes | None) -> bool:
-    """By the service that is `pinned` (its public key), or without one by that which it names."""
-    signer = record.service_key if pinned is None else pinned
-    return signer == record.service_key and is_signed(signer, record.signature, record.to_sign)
-
-
 class ClipTiles:
     """All the tiles that are wanted and open."""
 
@@ -109,7 +102,7 @@ class ClipTiles:
     def _opens(self, opening: Opening) -> bool:
         positions = opening.epoch.positions
         for group in opening.epoch.groups:
-            for entry in group.entries if is_group_signed(opening, group) else ():
+            for entry in group.entries if _is_signed(opening, group) else ():
                 if not is_wanted(entry.place, self._wanted):
                     continue
                 counters = (group.head.first + offset for offset in entry.place.offsets)
@@ -153,7 +146,7 @@ class _EpochTiles:
             del self._ready[counter]
         frames = {first + i: FrameTiles() for i in range(len(group.head.digests))}
         self._ready |= frames
-        is_good = is_group_signed(self._opening, group)
+        is_good = _is_signed(self._opening, group)
         if not is_good:
             self._forget()
         found: list[tuple[int, Place, TileItem | Motion]] = []
@@ -226,12 +219,9 @@ def is_wanted(place: Place, wanted: Wanted) -> bool:
     return place.kind is not EntryKind.SCENE and place.track in wanted.tracks
 
 
-def is_group_signed(opening: Opening, group: GroupRecord) -> bool:
+def _is_signed(opening: Opening, group: GroupRecord) -> bool:
     """Whether the service said so. What was altered since, anywhere, is not opened."""
-    record = opening.epoch.record
-    return opening.is_signed and is_signed(
-        record.service_key, group.signature, group.to_sign(record.context)
-    )
+    return opening.is_signed and is_group_signed(opening.epoch.record, group)
 
 
 def _contents(

@@ -45,8 +45,7 @@ class PackageNote:
     case: str
     reason: str
     made_utc: str
-    maker_age: str
-    maker_signing: str  # SHA256:…
+    maker_signing: str  # SHA256:… of the key that signed it; the rest is what the maker says
     is_for_these_bytes: bool  # False: made from another copy of the same recording
     tracks: tuple[int, ...] | None  # None: everybody
 
@@ -133,7 +132,15 @@ def as_json(recovery: Recovery) -> bytes:
         },
         "audit": {"count": recovery.head.count, "hash": recovery.head.hash},
     }
-    return json.dumps(fields, indent=2, ensure_ascii=False).encode() + b"\n"
+    return _escaped(json.dumps(fields, indent=2, ensure_ascii=False)).encode() + b"\n"
+
+
+def _escaped(text: str) -> str:
+    """Letters as they are, but nothing that steers a terminal, and no surrogate by itself."""
+    return "".join(
+        letter if letter == "\n" or letter.isprintable() else json.dumps(letter)[1:-1]
+        for letter in text
+    )
 
 
 def verdict(recovery: Recovery) -> str:

@@ -297,11 +297,15 @@ def _break(before: KeyRecord, after: KeyRecord) -> str:
 
 
 def begins_session(before: KeyRecord | None, after: KeyRecord) -> bool:
-    """Whether tracks are counted anew: the same number is another person from here on."""
-    if before is None:
+    """Whether tracks may be counted anew: the same number is another person from here on.
+
+    Only what names the epoch before is of its session for sure: recordings can be joined that were
+    cut out of two sessions of one camera.
+    """
+    if before is None or after.previous_id != before.epoch_id:
         return True
     is_other = (after.site, after.camera) != (before.site, before.camera)
-    return is_other or after.previous_id == NO_EPOCH or after.sequence <= before.sequence
+    return is_other or after.sequence <= before.sequence
 
 
 def _was(count: int) -> str:

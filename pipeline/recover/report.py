@@ -56,8 +56,8 @@ def _asked(recovery: Recovery) -> list[tuple[str, str]]:
         *(
             (
                 package.what.capitalize(),
-                f"case {package.case}: {package.reason}; made {package.made_utc} by "
-                f"{package.maker_age} (signs as {package.maker_signing})",
+                f"signed by {package.maker_signing}, who says: case {package.case}: "
+                f"{package.reason}; made {package.made_utc}",
             )
             for package in recovery.packages
         ),

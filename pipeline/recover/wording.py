@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..runtime.terminal import printable
+
+__all__ = ["clock", "counted", "frames_at", "printable", "runs"]
+
 MOST_RANGES = 6  # of frames in one line; a person asks for more with --json
 
 
@@ -14,11 +18,6 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{tenths // 10:02}.{tenths % 10}"
     return f"{hours}:{minutes:02}:{tail}" if hours else f"{minutes}:{tail}"
-
-
-def printable(text: str) -> str:
-    """A text out of a record, which may be from anybody: nothing in it steers a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def counted(count: int, noun: str) -> str:

@@ -45,8 +45,12 @@ class Epoch:
         before: Before,
         started_utc_ms: int,
         digest: bytes,
+        parameters: bytes,
     ) -> None:
-        """`digest`: of its first frame's slices. Raises VaultError for recipients of no use."""
+        """`digest`, `parameters`: of its first frame's slices and parameter sets.
+
+        Raises VaultError for recipients of no use.
+        """
         epoch_id = os.urandom(EPOCH_ID_BYTES)
         self._secrets = EpochSecrets(epoch_id, groups)
         try:
@@ -64,12 +68,14 @@ class Epoch:
                 service_key=key.public,
                 groups=self._secrets.key_groups,
                 digest=digest,
+                parameters=parameters,
             )
         except BaseException:
             self._secrets.wipe()
             raise
         self.record = record.signed(key.sign(record.to_sign))
         self._context = self.record.context
+        self._secrets.bind(self._context)
         self._key = key
         self._in_groups = 0  # frames
         self._digests: list[bytes] = []

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ..errors import RecordError, VaultError
-from ..evidence.nal import Codec, Framing, slice_digest, split_nals
+from ..evidence.nal import ANNEX_B, Codec, parameter_digest, slice_digest, split_nals
 from ..evidence.sei import with_records
 from ..frames import CarriedFace, EncodedPacket, FrameOriginals
 from ..vault.epoch import RecipientGroup
@@ -24,7 +24,6 @@ from .tiles import FrameToSeal, OpenEncoder, Part, TileStreams
 
 TILE_SECONDS = 10.0  # a tile codec that takes longer hangs
 FORESEEN = 0.3  # of a frame: how far a live clock may be off when an epoch's last frame is foreseen
-_ANNEX_B = Framing(0)
 _log = logging.getLogger(__name__)
 
 LoadGroups = Callable[[], Sequence[RecipientGroup]]
@@ -56,6 +55,7 @@ class SealCounts:
     record_bytes: int = 0
     faces: int = 0  # tiles and motions that were sealed
     unsealed_frames: int = 0
+    withheld_frames: int = 0  # that were not sent: clear ones that nothing could be sealed of
     alarm: str | None = None  # why nothing is sealed now
 
 
@@ -66,6 +66,7 @@ class _Coming:
     frame: int  # as EncodedPacket.frame
     is_idr: bool
     parts: Future[tuple[Part, ...]]
+    groups: Sequence[RecipientGroup] | VaultError  # of the epoch that it begins, if it does
 
 
 class Sealer:
@@ -93,6 +94,7 @@ class Sealer:
         self._epoch: Epoch | None = None
         self._epoch_began_seconds = 0.0
         self._before = Before()
+        self._is_refused = False  # the recipients could not be had when last they were needed
         self._late: list[bytes] = []  # of an epoch that a pause has ended
         self._held: tuple[EncodedPacket, list[bytes]] | None = None
 
@@ -105,11 +107,21 @@ class Sealer:
         originals: FrameOriginals | None,
         carried: tuple[CarriedFace, ...] = (),
         fused_tracks: frozenset[int] = frozenset(),
-    ) -> None:
-        """A frame goes into the encoder; its tiles are coded beside it."""
+        withhold: bool = False,
+    ) -> bool:
+        """A frame goes into the encoder; its tiles are coded beside it.
+
+        `withhold`: not if there is an alarm. False: then it must not be encoded.
+        """
+        groups = self._groups_now() if is_idr else ()
+        if withhold and self.counts.alarm is not None:
+            self.counts.withheld_frames += 1
+            return False
         self._counter = 0 if is_idr else self._counter + 1
         to_seal = FrameToSeal(self._counter, seconds, originals, carried, fused_tracks)
-        self._coming.append(_Coming(frame, is_idr, self._pool.submit(self._tiles, to_seal)))
+        parts = self._pool.submit(self._tiles, to_seal)
+        self._coming.append(_Coming(frame, is_idr, parts, groups))
+        return True
 
     def take(self, packet: EncodedPacket) -> list[EncodedPacket]:
         """The video packets that are ready, in order. Never raises where evidence fails.
@@ -129,6 +141,8 @@ class Sealer:
         The record of its last frames goes into the next packet. That must be an IDR frame's.
         """
         self._late += self._end_epoch()
+        self._coming.clear()
+        self._pool.submit(self._streams.close)  # they hold the last pictures
 
     def finish(self) -> list[EncodedPacket]:
         """The stream has ended: what was held back. The tile codec ends as well. Idempotent."""
@@ -150,9 +164,11 @@ class Sealer:
             ending += self._end_epoch()
         own: list[bytes] = []
         try:
-            digest = slice_digest(split_nals(packet.data, _ANNEX_B), self._plan.codec)
+            nals = split_nals(packet.data, ANNEX_B)
+            digest = slice_digest(nals, self._plan.codec)
             if coming is not None and coming.is_idr:
-                own.append(self._begin_epoch(packet, digest))
+                parameters = parameter_digest(nals, self._plan.codec)
+                own.append(self._begin_epoch(packet, digest, parameters, coming.groups))
             if self._epoch is None or coming is None:
                 self.counts.unsealed_frames += 1
                 return ending, own
@@ -175,21 +191,45 @@ class Sealer:
             return self._coming.popleft()
         return None
 
-    def _begin_epoch(self, packet: EncodedPacket, digest: bytes) -> bytes:
+    def _groups_now(self) -> Sequence[RecipientGroup] | VaultError:
+        """Before the frame is encoded: dark is then dark from this frame on."""
+        groups: Sequence[RecipientGroup] | VaultError
+        try:
+            groups = self._load_groups()
+        except VaultError as error:
+            groups = error
+        except Exception as error:  # as in _records_for
+            _log.debug("sealing", exc_info=True)
+            groups = VaultError(f"sealing failed: {type(error).__name__}")
+        self._is_refused = isinstance(groups, VaultError)
+        if isinstance(groups, VaultError):
+            self._alarm(str(groups))
+        return groups
+
+    def _begin_epoch(
+        self,
+        packet: EncodedPacket,
+        digest: bytes,
+        parameters: bytes,
+        groups: Sequence[RecipientGroup] | VaultError,
+    ) -> bytes:
+        if isinstance(groups, VaultError):
+            raise groups
         self._epoch = Epoch(
             self._plan.scene,
-            self._load_groups(),
+            groups,
             self._key,
             before=self._before,
             started_utc_ms=int(self._now() * 1000),
             digest=digest,
+            parameters=parameters,
         )
         self._epoch_began_seconds = float(packet.pts * packet.time_base)
         record = self._epoch.record.encode()
         self._keep([record], True)
         self.counts.epochs += 1
         self._count(record)
-        if self.counts.alarm is not None:
+        if self.counts.alarm is not None and not self._is_refused:
             _log.warning("%s: evidence: sealed again", self._plan.scene.camera)
             self.counts.alarm = None
         return record

@@ -51,6 +51,7 @@ class EpochSecrets:
         if not groups or len({group.name for group in groups}) != len(groups):
             raise VaultError("an epoch needs groups of recipients, each with a name of its own")
         self._epoch_id = epoch_id
+        self._context: bytes | None = None
         # All that comes of S_g comes of HKDF's first step over it: S_g itself is wiped at once.
         self._extracted: list[tuple[str, bytes]] = []
         self._keys: dict[tuple[EntryKind, int], bytes] = {}
@@ -61,10 +62,15 @@ class EpochSecrets:
             raise
         self.key_groups: tuple[KeyGroup, ...] = tuple(made)
 
+    def bind(self, context: bytes) -> None:
+        """To the key record that these secrets are in: nothing can be derived before it."""
+        self._context = context
+
     def key_for(self, kind: EntryKind, track: int) -> bytes:
         """(32,) The key of a track's entries; of scene entries that of the scene, for any track.
 
-        It is overwritten by `wipe`: not to be kept beyond it. Raises VaultError after it.
+        It is overwritten by `wipe`: not to be kept beyond it. Raises VaultError after it, and
+        before `bind`.
         """
         if not self._extracted:
             raise VaultError("the epoch has ended, and its keys with it")
@@ -84,11 +90,13 @@ class EpochSecrets:
         self._keys.clear()
 
     def _derived(self, kind: EntryKind, track: int) -> bytes:
+        if self._context is None:
+            raise VaultError("an epoch's secrets are not bound to its key record yet")
         joined = bytearray(SECRET_BYTES * len(self._extracted))
         with wiped(joined), memoryview(joined) as places:
             for at, (name, extracted) in enumerate(self._extracted):
                 place = places[at * SECRET_BYTES : (at + 1) * SECRET_BYTES]
-                _expand_into(extracted, track_info(name, track), place)
+                _expand_into(extracted, track_info(self._context, name, track), place)
             return HKDF(
                 hashes.SHA256(), SECRET_BYTES, salt=self._epoch_id, info=entry_info(kind)
             ).derive(joined)

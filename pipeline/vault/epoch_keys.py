@@ -33,9 +33,13 @@ def threshold_info(group_name: str) -> bytes:
     return b"bauta/1 threshold" + text(group_name)
 
 
-def track_info(group_name: str, track: int) -> bytes:
-    """HKDF's info of a group's secret of one track."""
-    return b"bauta/1 track" + text(group_name) + number(track, 4)
+def track_info(context: bytes, group_name: str, track: int) -> bytes:
+    """HKDF's info of a group's secret of one track.
+
+    With the context: a secret that is handed on for one key record opens nothing under another
+    that has the same age files and epoch id.
+    """
+    return b"bauta/1 track" + context + text(group_name) + number(track, 4)
 
 
 def entry_info(kind: EntryKind) -> bytes:
@@ -53,9 +57,11 @@ def commitment(secret: bytes, epoch_id: bytes, group_name: str) -> bytes:
     return hkdf(secret, epoch_id, commitment_info(group_name))
 
 
-def track_secret(secret: bytes, epoch_id: bytes, group_name: str, track: int) -> bytes:
+def track_secret(
+    secret: bytes, epoch_id: bytes, context: bytes, group_name: str, track: int
+) -> bytes:
     """(32,) S_g,t of S_g: what can be handed on for one track, or for SCENE_TRACK."""
-    return hkdf(secret, epoch_id, track_info(group_name, track))
+    return hkdf(secret, epoch_id, track_info(context, group_name, track))
 
 
 def entry_key(track_secrets: Sequence[bytes], epoch_id: bytes, kind: EntryKind) -> bytes:

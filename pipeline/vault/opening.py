@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from ..errors import KeyRefused, VaultError
 from ..evidence.group_record import SCENE_TRACK, EntryKind
 from ..evidence.key_record import KeyGroup, KeyRecord
+from .effort import Effort
 from .epoch_keys import (
     SECRET_BYTES,
     SHARED_BYTES,
@@ -76,7 +77,7 @@ class EpochKeys:
         """(32,) S_g,t; None where it cannot be had."""
         epoch_id = self.record.epoch_id
         if (secret := self.group_secrets.get(group)) is not None:
-            return track_secret(secret, epoch_id, group, track)
+            return track_secret(secret, epoch_id, self.context, group, track)
         found = (package.secret(epoch_id, self.context, group, track) for package in self.packages)
         return next((value for value in found if value is not None), None)
 
@@ -110,6 +111,7 @@ class _Part:
 
     plain: bytes = field(repr=False)
     by: str  # its public key
+    file: bytes = field(repr=False)  # where it was
 
     @property
     def index(self) -> int:
@@ -117,44 +119,78 @@ class _Part:
 
 
 def open_epoch(
-    record: KeyRecord, *, identities: Sequence[Identity], packages: Sequence[Package] = ()
+    record: KeyRecord,
+    *,
+    identities: Sequence[Identity],
+    packages: Sequence[Package] = (),
+    effort: Effort | None = None,
 ) -> EpochKeys:
-    """Never raises for keys that do not fit: what they do not give is not there."""
+    """Never raises for keys that do not fit: what they do not give is not there.
+
+    `effort`: the same for all records of a clip, so that not each can cost anew.
+    """
+    effort = effort or Effort()
+    effort.begin_record(len(identities))
     secrets: dict[str, bytes] = {}
     openers: dict[str, frozenset[str]] = {}
     for group in record.groups:
-        for parts in _choices(group, _opened(group, identities)):
+        found = _opened(group, identities, effort)
+        for parts in _choices(group, found, effort):
             secret = _secret_of(group, record.epoch_id, parts)
             if secret is not None and _is_committed(group, record.epoch_id, secret):
                 secrets[group.name] = secret
                 openers[group.name] = frozenset(part.by for part in parts)
                 break
+            effort.choice_failed(len(parts))
+        if group.name not in secrets:
+            for part in found:
+                effort.file_failed(part.file)
     return EpochKeys(record, record.context, tuple(packages), secrets, openers)
 
 
-def _opened(group: KeyGroup, identities: Sequence[Identity]) -> list[_Part]:
-    """Of the right size."""
+def _opened(group: KeyGroup, identities: Sequence[Identity], effort: Effort) -> list[_Part]:
+    """Of the right size; of each identity one at most, as a service seals them."""
     size = SECRET_BYTES if group.threshold == 1 else 1 + SHARED_BYTES
     parts = []
     for identity in identities:
         by = identity.recipient.public
-        for file in group.age_files:
+        for at in effort.order(by, group.name, len(group.age_files)):
+            file = group.age_files[at]
+            if not effort.may_open(file):
+                continue
             try:
                 plain = identity.open(file)
             except KeyRefused:
+                effort.file_failed(file)
                 continue
             if len(plain) == size:
-                parts.append(_Part(plain, by))
+                effort.opened(by, group.name, at)
+                parts.append(_Part(plain, by, file))
+            else:
+                effort.file_failed(file)
+            break
     return parts
 
 
-def _choices(group: KeyGroup, parts: Sequence[_Part]) -> Iterable[tuple[_Part, ...]]:
-    """What may give the secret together. With a bad share among enough, some do not."""
+def _choices(
+    group: KeyGroup, parts: Sequence[_Part], effort: Effort
+) -> Iterator[tuple[_Part, ...]]:
+    """What may give the secret together. With a bad share among enough, some do not.
+
+    There are no more shares than identities: a high threshold in a record alone costs nothing.
+    """
     if group.threshold == 1:
-        return ((part,) for part in parts)
+        yield from ((part,) for part in parts)
+        return
     shares = {part.plain: part for part in parts}.values()  # each once
-    chosen = islice(combinations(shares, group.threshold), _MOST_TRIES)
-    return (some for some in chosen if len({part.index for part in some} - {0}) == len(some))
+    is_first = True
+    for some in islice(combinations(shares, group.threshold), _MOST_TRIES):
+        if len({part.index for part in some} - {0}) < len(some):
+            continue
+        if not effort.may_combine(len(some), is_first=is_first):
+            return
+        is_first = False
+        yield some
 
 
 def _secret_of(group: KeyGroup, epoch_id: bytes, parts: Sequence[_Part]) -> bytes | None:

@@ -52,22 +52,33 @@ class Package:
     reason: str
     made_utc: str  # ISO 8601, by the maker's clock
     maker_public: bytes  # (32,) Ed25519
-    maker_age: str  # age1…
+    maker_age: str  # age1…, as the maker claims: nothing proves it, `maker_public` is who signed
     clip_sha256: str
     tracks: tuple[int, ...] | None  # None: all, and the scene
     epochs: Mapping[bytes, PackageEpoch] = field(repr=False)  # by epoch id
 
     def secret(self, epoch_id: bytes, context: bytes, group: str, track: int) -> bytes | None:
-        """(32,) S_g,t; None where it is not in it, or is of another clip's epoch."""
-        epoch = self.epochs.get(epoch_id)
-        if epoch is None or epoch.context != context:
+        """(32,) S_g,t; None where it is not in it, or is of another clip's epoch.
+
+        Nor for a track that the package is not about, whatever it holds.
+        """
+        if not self.has_epoch(epoch_id, context):
             return None
-        return epoch.secrets.get(group, {}).get(track)
+        if self.tracks is not None and track not in self.tracks:
+            return None
+        return self.epochs[epoch_id].secrets.get(group, {}).get(track)
+
+    def has_epoch(self, epoch_id: bytes, context: bytes) -> bool:
+        """Whether it was made of this epoch, as its key record stands."""
+        epoch = self.epochs.get(epoch_id)
+        return epoch is not None and epoch.context == context
 
     def holds(self, epoch_id: bytes, context: bytes, group: str) -> bool:
         """Whether there is anything of this group."""
-        epoch = self.epochs.get(epoch_id)
-        return epoch is not None and epoch.context == context and group in epoch.secrets
+        if not self.has_epoch(epoch_id, context):
+            return False
+        found = self.epochs[epoch_id].secrets.get(group, {})
+        return any(self.secret(epoch_id, context, group, track) for track in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,6 +264,8 @@ def test_one_key_and_the_other_groups_release(
     )
     done = recover(two.clip, dest, two.dpo, "--release", release, *EXACT)
     assert done.code == 0 and done.result["gaps"] == []
+    epoch = manifest_of(dest)["epochs"][0]
+    assert epoch["opened_by"] == ["dpo"] and epoch["released_by"] == ["police"]
     wanted = two.sealed.expected(planes_in(two.clip), tracks)
     for want, got in zip(wanted, planes_in(dest), strict=True):
         assert_same(want, got)
@@ -310,7 +312,8 @@ def test_a_disclosure_opens_that_person_and_nobody_else(
         )
     (note,) = manifest_of(dest)["packages"]
     assert (note["what"], note["case"], note["tracks"]) == ("disclosure", "16/26", [track])
-    assert note["maker_age"] == two.dpo.identity.recipient.public
+    assert note["maker_signing"] == fingerprint(officer_key(two.dpo.identity).public)
+    assert "maker_age" not in note
     # asking for the other one is of no use, and neither is the key alone
     wrong = tmp_path / "wrong.mp4"
     options = ("--disclosure", package, two.lawyer, "--track", str(other))
@@ -511,7 +514,7 @@ def test_an_epoch_of_another_service_is_not_opened(case: Case, tmp_path: Path) -
         assert_same(want, got)
     first, second = manifest_of(dest)["epochs"]
     assert first["opened_by"] == ["dpo"] and first["origin"] == "signed by the service"
-    assert second["opened_by"] == [] and "another key" in second["origin"]
+    assert second["opened_by"] == second["released_by"] == [] and "another key" in second["origin"]
 
 
 # --- what is written ---
@@ -543,6 +546,14 @@ def test_audio_is_copied_or_dropped(ending: str, case: Case, tmp_path: Path) -> 
     for dest, has in ((kept, True), (dropped, False)):
         video = manifest_of(dest)["video"]
         assert video["audio"] is has
+
+
+def test_audio_that_does_not_fit_is_one_line(case: Case, tmp_path: Path) -> None:
+    clip, dest = with_tone(case.clip, tmp_path / "clip.mov", "pcm_mulaw"), tmp_path / "out.mp4"
+    done = recover(clip, dest, case.dpo)
+    assert done.code == 1 and "holds no pcm_mulaw" in done.error_line
+    assert not list(tmp_path.glob("out*"))
+    assert recover(clip, dest, case.dpo, "--drop-audio").code == 0
 
 
 def sound_of(path: Path) -> list[bytes]:

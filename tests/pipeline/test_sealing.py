@@ -86,6 +86,12 @@ def test_a_key_that_is_named_twice_is_refused(keys: Path) -> None:
         load_groups({"police": group(keys, "a", "a", threshold=2)})
 
 
+def test_a_key_in_two_groups_is_refused(keys: Path) -> None:
+    """Two groups are there so that nobody opens alone."""
+    with pytest.raises(VaultError, match="in the groups dpo and police"):
+        load_groups({"dpo": group(keys, "a"), "police": group(keys, "b", "a")})
+
+
 # --- dark or not ---
 
 

@@ -31,7 +31,7 @@ from pipeline.evidence.group_record import (
     parse_group_record,
 )
 from pipeline.evidence.key_record import NO_EPOCH, KeyRecord, parse_key_record
-from pipeline.evidence.nal import ANNEX_B, Codec, slice_digest, split_nals
+from pipeline.evidence.nal import ANNEX_B, Codec, parameter_digest, slice_digest, split_nals
 from pipeline.evidence.sei import with_records
 from pipeline.evidence.sidecar_file import append_record, write_magic
 from pipeline.frames import EncodedPacket, U8Array
@@ -215,7 +215,9 @@ def make_evidence(
             service_key=service_key.public,
             groups=secrets.key_groups,
             digest=digests[0],
+            parameters=parameter_digest(split_nals(own[0].packet.data, ANNEX_B), codec),
         )
+        secrets.bind(key.context)
         key = key.signed(service_key.sign(key.to_sign))
         own[0].records.append(key.encode())
         is_end = index == epochs - 1

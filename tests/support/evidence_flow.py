@@ -267,38 +267,43 @@ def _stripped(packet: av.Packet[Any], framing: Framing, codec: Any) -> av.Packet
 
 # --- two people whose ways cross ---
 
-CROSSING_PX = (480, 270)
+CROSSING_PX, CROSSING_FPS = (480, 270), 13
 STEP_PX = 6  # a frame, each: what lies between two looks is exactly where a line puts it
 
 
-def crossing_clip(path: Path, frames: int = 45) -> Clip:
-    """One goes to the right, the other to the left and lower; their boxes meet in the middle."""
-    rgb, alpha, face = head_patch(64)
+def crossing_clip(path: Path, frames: int = 45, *, in_front: int = 1) -> Clip:
+    """One goes to the right, the other to the left and lower; their boxes meet in the middle.
+
+    There lies a keyframe, after two seconds. `in_front`: the one, 0, or the other, 1.
+    """
+    rgb, alpha, face = head_patch(76)
     height, width = rgb.shape[:2]
     background = textured_background(*CROSSING_PX, seed=4)
     truth = []
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25)
+        video = container.add_stream("libx264", rate=CROSSING_FPS)
         video.width, video.height, video.pix_fmt = *CROSSING_PX, "yuv420p"
         video.codec_context.max_b_frames = 0
         video.options = {"preset": "veryfast", "crf": "14"}
         for number in range(frames):
             picture = background.copy()
             boxes = []
-            places = ((20 + number * STEP_PX, 10), (330 - number * STEP_PX, 50))
-            for (x, y), is_mirrored in zip(places, (False, True), strict=True):
-                head = rgb[:, ::-1] if is_mirrored else rgb
+            places = ((10 + number * STEP_PX, 10), (320 - number * STEP_PX, 54))
+            for person in (1 - in_front, in_front):
+                x, y = places[person]
+                head = rgb[:, ::-1] if person else rgb
                 under = picture[y : y + height, x : x + width]
                 under[...] = np.rint(under * (1 - alpha) + head * alpha)
+            for person, (x, y) in enumerate(places):
                 left, top, right, bottom = face
-                if is_mirrored:
+                if person:
                     left, right = width - right, width - left
                 boxes.append(np.array([x + left, y + top, x + right, y + bottom], np.float32))
             truth.append(np.rint(boxes).astype(np.float32))
             image = av.VideoFrame.from_ndarray(picture, format="rgb24")
             container.mux(video.encode(image.reformat(format="yuv420p", dst_color_range=1)))
         container.mux(video.encode(None))
-    fps = Fraction(25)
+    fps = Fraction(CROSSING_FPS)
     return Clip(
         path=path,
         truth=tuple(truth),

@@ -67,6 +67,16 @@ def slice_digest(nals: Sequence[bytes], codec: str) -> bytes:
     return hashlib.sha256(joined).digest()[:16]
 
 
+def parameter_digest(nals: Sequence[bytes], codec: str) -> bytes:
+    """Of the parameter sets, each once, in the order of their bytes; zeros where there are none."""
+    if codec == "h264":
+        sets = {nal for nal in nals if nal[0] & 31 in (7, 8, 13, 15)}
+    else:
+        sets = {nal for nal in nals if (nal[0] >> 1) & 63 in (32, 33, 34)}
+    joined = b"".join(struct.pack(">I", len(nal)) + nal for nal in sorted(sets))
+    return hashlib.sha256(joined).digest()[:16] if sets else bytes(16)
+
+
 def records_in(nals: Sequence[bytes], codec: str) -> list[bytes]:
     """Messages of other senders are passed over."""
     found = []
@@ -129,6 +139,7 @@ def read_key_record(data: bytes) -> Fields:
         "service_key": take.take(32),
         "groups": [read_recipients(take) for _ in range(take.u(1))],
         "digest": take.take(16),
+        "parameters": take.take(16),
         "context": hashlib.sha256(data[:-64]).digest(),
         "signature": take.take(64),
     }
@@ -185,8 +196,9 @@ def from_shares(group: Fields, epoch_id: bytes, shares: Sequence[bytes]) -> byte
         return None
 
 
-def track_secret(secret: bytes, epoch_id: bytes, name: str, track: int) -> bytes:
-    return hkdf(secret, epoch_id, b"bauta/1 track" + text(name) + struct.pack(">I", track))
+def track_secret(secret: bytes, epoch_id: bytes, context: bytes, name: str, track: int) -> bytes:
+    info = b"bauta/1 track" + context + text(name) + struct.pack(">I", track)
+    return hkdf(secret, epoch_id, info)
 
 
 def entry_key(track_secrets: Sequence[bytes], epoch_id: bytes, kind: int) -> bytes:
@@ -365,7 +377,7 @@ def entry_opens(
             and track in epoch["groups"].get(name, {})
         ]
         if secret is not None:
-            handed.insert(0, track_secret(secret, epoch_id, name, track))
+            handed.insert(0, track_secret(secret, epoch_id, record["context"], name, track))
         if not handed:
             return False
         derived.append(handed[0])

@@ -47,6 +47,7 @@ def sealed_epoch(*groups: RecipientGroup, tracks: Sequence[int] = (1, 2)) -> Sea
         groups=secrets.key_groups,
         digest=bytes(16),
     )
+    secrets.bind(record.context)
     keys = {
         (kind, track): bytes(bytearray(secrets.key_for(kind, track)))  # a copy that is not wiped
         for kind in EntryKind

@@ -41,6 +41,7 @@ def a_key_record() -> KeyRecord:
         service_key=filler(12, 32),
         groups=(a_threshold_group(), a_group()),
         digest=filler(13, 16),
+        parameters=filler(17, 16),
         signature=filler(14, 64),
     )
 

@@ -16,7 +16,7 @@ import pyrage
 from pipeline.compose.ownership import TrackCopy, copied, originals_of
 from pipeline.evidence.body import TileItem
 from pipeline.evidence.group_record import EntryKind
-from pipeline.evidence.nal import ANNEX_B, Codec, slice_digest, split_nals
+from pipeline.evidence.nal import ANNEX_B, Codec, parameter_digest, slice_digest, split_nals
 from pipeline.evidence.sei import with_records
 from pipeline.frames import (
     EncodedPacket,
@@ -140,7 +140,8 @@ def seal_clip(
     epoch: Epoch | None = None
     scene = Scene("North", camera, size_px, detail)
     for number, (item, at) in enumerate(zip(packets, order, strict=True)):
-        digest = slice_digest(split_nals(item.packet.data, ANNEX_B), codec)
+        nals = split_nals(item.packet.data, ANNEX_B)
+        digest = slice_digest(nals, codec)
         counter = number % frames
         if counter == 0:
             epoch = Epoch(
@@ -150,6 +151,7 @@ def seal_clip(
                 before=before,
                 started_utc_ms=STARTED_UTC_MS + number * 1000 // FPS,
                 digest=digest,
+                parameters=parameter_digest(nals, codec),
             )
             item.records.append(epoch.record.encode())
         assert epoch is not None

@@ -38,7 +38,6 @@ def a_recovery(**changes: object) -> Recovery:
                 case="16/26",
                 reason="asked for",
                 made_utc="2026-11-20T09:00:00+00:00",
-                maker_age="age1police",
                 maker_signing="SHA256:police",
                 is_for_these_bytes=True,
                 tracks=(12,),

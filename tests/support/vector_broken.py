@@ -55,7 +55,7 @@ def key_fields(epoch: Made) -> list[Field]:
             sizes += [(f"{of}age file {number} length", 2), (f"{of}age file {number}", len(file))]
         if group.sealed_secret is not None:
             sizes.append((f"{of}sealed secret", 48))
-    return _placed([*sizes, ("slice digest", 16), ("signature", 64)])
+    return _placed([*sizes, ("slice digest", 16), ("parameter digest", 16), ("signature", 64)])
 
 
 def group_fields(epoch: Made, index: int) -> list[Field]:
@@ -109,7 +109,7 @@ def _broken_keys(epoch: Made, data: bytes) -> Iterator[tuple[str, bytes]]:
     for name in (
         *("epoch id", "started", "site", "service key", "group 0 commitment"),
         *("group 0 age file 0", "group 1 name", "group 1 age file 2", "group 1 sealed secret"),
-        *("slice digest", "signature"),
+        *("slice digest", "parameter digest", "signature"),
     ):
         at, size = next((at, size) for other, at, size in fields if other == name)
         yield f"cut short in {name}", data[: at + size // 2]

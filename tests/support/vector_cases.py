@@ -19,8 +19,9 @@ from pipeline.evidence.nal import ANNEX_B, slice_digest, split_nals
 from pipeline.evidence.sidecar_file import read_records
 from pipeline.recover.clip_records import ClipFrame, ClipRecords
 from pipeline.recover.epoch_match import CarriedGroup, CarriedKey, Problems, place_in_stream
-from pipeline.recover.evidence import Opening, is_group_signed, is_record_signed
+from pipeline.recover.evidence import Opening
 from pipeline.recover.origin import Origin, check_origin
+from pipeline.recover.signed import is_group_signed, is_record_signed
 from pipeline.vault.epoch_keys import open_entry
 from pipeline.vault.identity import wrap_for
 from pipeline.vault.opening import open_epoch
@@ -167,7 +168,9 @@ def opened(case: Case) -> list[Row]:
                 for at in range(len(group.head.digests))
                 if group.head.first + at in epoch.positions
             )
-            for entry in group.entries if is_group_signed(opening, group) else ():
+            if not (opening.is_signed and is_group_signed(epoch.record, group)):
+                continue
+            for entry in group.entries:
                 presence = entry.place.presence & there
                 if presence and _opens(opening, group, entry):
                     place = entry.place

@@ -18,7 +18,7 @@ from pipeline.evidence.group_record import (
     Place,
 )
 from pipeline.evidence.key_record import NO_EPOCH, KeyGroup, KeyRecord
-from pipeline.evidence.nal import ANNEX_B, slice_digest, split_nals
+from pipeline.evidence.nal import ANNEX_B, parameter_digest, slice_digest, split_nals
 from pipeline.frames import Motion, OriginalTile, U8Array, YuvPlanes
 from pipeline.seal.tile_encoder import TileEncoder
 from pipeline.vault.epoch_keys import (
@@ -119,7 +119,9 @@ class Made:
         """Of an entry."""
         of = SCENE_TRACK if kind == EntryKind.SCENE else track
         secrets = [
-            track_secret(self.plan.secret(group.name), self.plan.epoch_id, group.name, of)
+            track_secret(
+                self.plan.secret(group.name), self.plan.epoch_id, self.record.context, group.name, of
+            )
             for group in self.plan.readers
         ]
         return entry_key(secrets, self.plan.epoch_id, EntryKind(kind))
@@ -173,6 +175,7 @@ def made(plan: Plan, key_groups: Sequence[KeyGroup] | None = None) -> Made:
         service_key=service.public,
         groups=tuple(key_groups or [key_group(plan, group) for group in plan.readers]),
         digest=digests[0],
+        parameters=parameter_digest(split_nals(frames[0], ANNEX_B), "h264"),
     )
     record = record.signed(service.sign(record.to_sign))
     shares = {group.name: shares_of(plan, group) for group in plan.readers if group.threshold > 1}

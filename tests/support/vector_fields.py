@@ -47,7 +47,9 @@ def described(epoch: Made) -> Fields:
             {
                 "group": name,
                 "track": track,
-                "secret": track_secret(plan.secret(name), plan.epoch_id, name, track).hex(),
+                "secret": track_secret(
+                    plan.secret(name), plan.epoch_id, record.context, name, track
+                ).hex(),
             }
             for name in names
             for track in sorted(of)
@@ -82,6 +84,7 @@ def _key_fields(record: KeyRecord) -> Fields:
         "camera": record.camera,
         "service_key": record.service_key.hex(),
         "digest": record.digest.hex(),
+        "parameters": record.parameters.hex(),
         "signature": record.signature.hex(),
     }
 

@@ -69,7 +69,7 @@ def _content(
                 "groups": {
                     name: {
                         str(track): track_secret(
-                            plan.secret(name), plan.epoch_id, name, track
+                            plan.secret(name), plan.epoch_id, epoch.record.context, name, track
                         ).hex()
                         for track in held
                     }

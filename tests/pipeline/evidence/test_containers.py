@@ -5,18 +5,24 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from pipeline.errors import RecordError
+from pipeline.evidence.key_record import NO_PARAMETERS
 from pipeline.evidence.nal import (
     ANNEX_B,
     Codec,
+    header_nals,
     is_slice,
     nal_type,
+    parameter_digest,
     slice_digest,
     split_nals,
 )
@@ -250,3 +256,62 @@ def test_another_decoder_reads_the_same_bytes(codec: Codec, tmp_path: Path) -> N
     found = unregistered_sei_of(written(sealed(codec), tmp_path, "mkv"))
     ours = [data[len(UUID) :] for data in found[0] if data.startswith(UUID)]
     assert ours == some_records(2 * GOP)[0]
+
+
+# --- parameter sets ---
+
+
+def shown_with(path: Path, codec: Codec) -> list[bytes]:
+    """The parameter digest of each IDR: of the sets with it, else of the container's."""
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    of_stream = parameter_digest(header_nals(extradata, codec), codec)
+    idrs = [nals for at, nals in enumerate(nals_of(path, codec)) if at % GOP == 0]
+    own = [parameter_digest(nals, codec) for nals in idrs]
+    return [digest if digest != NO_PARAMETERS else of_stream for digest in own]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("ending", CONTAINERS)
+def test_parameter_digests_are_the_same_everywhere(
+    codec: Codec, ending: str, tmp_path: Path
+) -> None:
+    stream = sealed(codec)
+    (made,) = {parameter_digest(nals, codec) for nals in nals_made(stream)[::GOP]}
+    assert made != NO_PARAMETERS
+    path = written(stream, tmp_path, ending)
+    assert shown_with(path, codec) == [made, made]
+    for other in ("mp4", "mkv", "ts"):
+        assert shown_with(remux(path, tmp_path / f"again.{other}"), codec) == [made, made]
+
+
+@needs_ffmpeg
+def test_parameter_sets_beside_the_pictures_count_as_well(tmp_path: Path) -> None:
+    """The tag hvc1 takes them out of the pictures."""
+    path = written(sealed("h265"), tmp_path, "mp4")
+    beside = tmp_path / "hvc1.mp4"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy", "-tag:v", "hvc1"]
+    subprocess.run([*command, str(beside)], check=True)
+    assert shown_with(beside, "h265") == shown_with(path, "h265")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_cropped_picture_has_another_parameter_digest(codec: Codec, tmp_path: Path) -> None:
+    path = written(sealed(codec), tmp_path, "mp4")
+    name = "h264" if codec == "h264" else "hevc"
+    cropped = tmp_path / "cropped.mp4"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy"]
+    command += ["-bsf:v", f"{name}_metadata=crop_left=16:crop_right=0", str(cropped)]
+    subprocess.run(command, check=True)
+    assert digests(nals_of(cropped, codec), codec) == digests(nals_of(path, codec), codec)
+    assert not set(shown_with(cropped, codec)) & set(shown_with(path, codec))
+
+
+@pytest.mark.parametrize(
+    "data", [b"\1", b"\1" + bytes(6), b"\1\x64\0\x1f\xff\xe1\0\x09short", b"x"]
+)
+def test_a_damaged_codec_header_is_a_record_error(data: bytes) -> None:
+    for codec in CODECS:
+        with suppress(RecordError):
+            header_nals(data, codec)

@@ -83,7 +83,9 @@ def test_from_sei_and_keys_to_what_is_sealed(name: str) -> None:
         for entry, sealed in zip(group["entries"], expected["entries"], strict=True):
             track = READER.SCENE if entry["kind"] == READER.SCENES else entry["track"]
             derived = [
-                READER.track_secret(secret or b"", record["epoch_id"], each["name"], track)
+                READER.track_secret(
+                    secret or b"", record["epoch_id"], record["context"], each["name"], track
+                )
                 for secret, each in zip(secrets, record["groups"], strict=True)
             ]
             key = READER.entry_key(derived, record["epoch_id"], entry["kind"])

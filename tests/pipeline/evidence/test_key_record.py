@@ -84,7 +84,7 @@ def test_the_bytes_are_as_the_format_says() -> None:
         *(b"\0" + bytes((len(file),)) + file for file in court.age_files),
         court.sealed_secret,
         *(b"\6police", b"\1", police.commitment, b"\1", b"\0\xc8", police.age_files[0]),
-        *(filler(13, 16), filler(14, 64)),
+        *(filler(13, 16), filler(17, 16), filler(14, 64)),
     ]
     assert b"".join(by_hand) == ENCODED
     assert parse_key_record(ENCODED) == RECORD
@@ -229,10 +229,10 @@ def test_more_than_the_most_is_refused() -> None:
 def test_groups_in_another_order_are_refused() -> None:
     """One record, one encoding: another order would be another context of the same epoch."""
     one, other = (replace(RECORD, groups=(group,)).encode() for group in RECORD.groups)
-    parts = [data[GROUPS_AT + 1 : -80] for data in (one, other)]
-    assert ENCODED[GROUPS_AT + 1 : -80] == parts[0] + parts[1]
+    parts = [data[GROUPS_AT + 1 : -96] for data in (one, other)]
+    assert ENCODED[GROUPS_AT + 1 : -96] == parts[0] + parts[1]
     with pytest.raises(RecordError, match="sorted"):
-        parse_key_record(ENCODED[: GROUPS_AT + 1] + parts[1] + parts[0] + ENCODED[-80:])
+        parse_key_record(ENCODED[: GROUPS_AT + 1] + parts[1] + parts[0] + ENCODED[-96:])
 
 
 @given(st.binary(max_size=600), st.booleans())

@@ -129,6 +129,7 @@ def test_a_key_record_comes_out_as_it_was(name: str) -> None:
         service_key=signer("service").public,
         groups=tuple(told),
         digest=bytes.fromhex(fields["digest"]),
+        parameters=bytes.fromhex(fields["parameters"]),
     )
     record = record.signed(signer("service").sign(record.to_sign))
     assert record == parsed and record.encode() == data
@@ -158,6 +159,7 @@ def test_the_service_derives_the_same_from_the_same_secrets(name: str) -> None:
         patch("pipeline.vault.threshold.random_secret", lambda _: bytearray(slope(fields))),
     ):
         secrets = EpochSecrets(bytes.fromhex(fields["epoch_id"]), groups)
+    secrets.bind(bytes.fromhex(fields["context"]))
     for made, told in zip(secrets.key_groups, fields["groups"], strict=True):
         assert made.commitment.hex() == told["commitment"]
         assert (made.sealed_secret or b"").hex() == told.get("sealed_secret", "")
@@ -186,13 +188,15 @@ def slope(fields: Fields) -> bytes:
 def test_secrets_are_derived_as_told(name: str) -> None:
     epoch = base(name)
     epoch_id = bytes.fromhex(epoch["key_record"]["epoch_id"])
+    context = bytes.fromhex(epoch["key_record"]["context"])
     secrets = {g["name"]: bytes.fromhex(g["secret"]) for g in epoch["key_record"]["groups"]}
     for group in epoch["key_record"]["groups"]:
         made = commitment(secrets[group["name"]], epoch_id, group["name"])
         assert made.hex() == group["commitment"]
     of_track: dict[int, list[bytes]] = {}
     for each in epoch["track_secrets"]:
-        made = track_secret(secrets[each["group"]], epoch_id, each["group"], each["track"])
+        secret = secrets[each["group"]]
+        made = track_secret(secret, epoch_id, context, each["group"], each["track"])
         assert made.hex() == each["secret"]
         of_track.setdefault(each["track"], []).append(made)
     assert SCENE_TRACK in of_track or name == "threshold"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -510,3 +512,18 @@ def test_made_and_written_at_once(tmp_path: Path) -> None:
     made = make_evidence_clip(tmp_path / "a.mp4", epochs=1)
     assert flipped(b"ab", -1) == b"ac"
     assert read_clip(tmp_path / "a.mp4").epochs[0].record == made.key_records()[0]
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg binary")
+def test_an_epoch_shown_with_other_parameter_sets_gives_no_frame(tmp_path: Path) -> None:
+    """An edited header crops the picture: a face would lie on somebody else's shoulders."""
+    clip = make_evidence(epochs=2, frames=10)
+    path = clip.write(tmp_path / "clip.mp4")
+    assert all(len(epoch.positions) == 10 for epoch in read_clip(path).epochs)
+    cropped = tmp_path / "cropped.mp4"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy"]
+    command += ["-bsf:v", "h264_metadata=crop_left=16:crop_right=0", str(cropped)]
+    subprocess.run(command, check=True)
+    found = read_clip(cropped)
+    assert [dict(epoch.positions) for epoch in found.epochs] == [{}, {}]
+    assert any("parameter sets" in problem for problem in found.problems)

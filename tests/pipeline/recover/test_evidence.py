@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pipeline.evidence.group_record import EntryKind, GroupRecord, parse_group_record
 from pipeline.evidence.key_record import parse_key_record
 from pipeline.recover.clip_records import ClipRecords, read_clip
-from pipeline.recover.evidence import ClipTiles, FrameTiles, Opening, is_record_signed
+from pipeline.recover.evidence import ClipTiles, FrameTiles, Opening
 from pipeline.recover.gaps import NO_RECORD, NOT_DECODED, NOT_OPENED, NOT_SIGNED, Gaps
+from pipeline.recover.signed import is_record_signed
 from pipeline.recover.video import Wanted
 from pipeline.vault.identity import Identity
 from pipeline.vault.opening import open_epoch

@@ -16,17 +16,23 @@ from pipeline.vault.identity import Identity, Recipient
 from pipeline.vault.memory import random_secret, wipe
 from support.people import group_of, people
 
-EPOCH = bytes(range(16))
+EPOCH, CONTEXT = bytes(range(16)), bytes(range(32, 64))
 SCENE = 2**32 - 1
 
 
 def pieces(secret: bytes, name: str, track: int) -> bytes:
-    return track_secret(secret, EPOCH, name, track)
+    return track_secret(secret, EPOCH, CONTEXT, name, track)
+
+
+def bound(*groups: RecipientGroup) -> EpochSecrets:
+    secrets = EpochSecrets(EPOCH, groups)
+    secrets.bind(CONTEXT)
+    return secrets
 
 
 def test_its_keys_are_those_of_the_format() -> None:
     dpo, police = people(2)
-    secrets = EpochSecrets(EPOCH, [group_of("police", [police]), group_of("dpo", [dpo])])
+    secrets = bound(group_of("police", [police]), group_of("dpo", [dpo]))
     first, second = secrets.key_groups
     assert (first.name, second.name) == ("dpo", "police")
     s_dpo, s_police = dpo.open(first.age_files[0]), police.open(second.age_files[0])
@@ -43,13 +49,18 @@ def test_its_keys_are_those_of_the_format() -> None:
 
 def test_no_two_epochs_are_alike() -> None:
     dpo = people(1)
-    groups = [group_of("dpo", dpo)]
-    keys = {EpochSecrets(EPOCH, groups).key_for(EntryKind.FACE, 1) for _ in range(20)}
+    keys = {bound(group_of("dpo", dpo)).key_for(EntryKind.FACE, 1) for _ in range(20)}
     assert len(keys) == 20
 
 
-def test_after_the_end_nothing_is_sealed() -> None:
+def test_before_it_is_bound_to_its_key_record_nothing_is_sealed() -> None:
     secrets = EpochSecrets(EPOCH, [group_of("dpo", people(1))])
+    with pytest.raises(VaultError, match="not bound"):
+        secrets.key_for(EntryKind.FACE, 1)
+
+
+def test_after_the_end_nothing_is_sealed() -> None:
+    secrets = bound(group_of("dpo", people(1)))
     held = secrets.key_for(EntryKind.FACE, 1)
     assert any(held)
     secrets.wipe()

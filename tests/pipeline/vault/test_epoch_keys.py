@@ -34,22 +34,23 @@ def test_the_labels_are_those_of_the_format() -> None:
     name = b"\x03dpo"
     assert commitment(SECRET, EPOCH, "dpo") == rfc5869(SECRET, EPOCH, b"bauta/1 commitment" + name)
     assert threshold_info("dpo") == b"bauta/1 threshold" + name
-    expected = rfc5869(SECRET, EPOCH, b"bauta/1 track" + name + b"\x00\x01\x00\x02")
-    assert track_secret(SECRET, EPOCH, "dpo", 65538) == expected
+    expected = rfc5869(SECRET, EPOCH, b"bauta/1 track" + CONTEXT + name + b"\0\1\0\2")
+    assert track_secret(SECRET, EPOCH, CONTEXT, "dpo", 65538) == expected
     expected = rfc5869(SECRET + KEY, EPOCH, b"bauta/1 entry\x04")
     assert entry_key([SECRET, KEY], EPOCH, EntryKind.SCENE) == expected
 
 
 def test_everything_counts() -> None:
     made = {
-        track_secret(secret, epoch, name, track)
+        track_secret(secret, epoch, context, name, track)
         for secret in (SECRET, KEY)
         for epoch in (EPOCH, bytes(16))
+        for context in (CONTEXT, bytes(32))
         for name in ("dpo", "dp", "a name that is longer")
         for track in (0, 1, 2**32 - 1)
     }
     made |= {entry_key(parts, EPOCH, kind) for parts in ([SECRET], [KEY]) for kind in EntryKind}
-    assert len(made) == 2 * 2 * 3 * 3 + 2 * 3
+    assert len(made) == 2 * 2 * 2 * 3 * 3 + 2 * 3
     assert entry_key([SECRET, KEY], EPOCH, EntryKind.FACE) != entry_key(
         [KEY, SECRET], EPOCH, EntryKind.FACE
     )

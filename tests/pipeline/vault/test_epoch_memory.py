@@ -59,6 +59,7 @@ for number in range({EPOCHS}):
         detail="default", site="s", camera="c", service_key=bytes(32),
         groups=secrets.key_groups, digest=bytes(16),
     )
+    secrets.bind(record.context)
     head = GroupHead(epoch_id, 0, (bytes(16),), False)
     for track in {TRACKS}:
         for kind in EntryKind:
@@ -93,7 +94,7 @@ def secrets_of(record: KeyRecord, officers: list[Identity]) -> Mapping[str, byte
                 for name, value in inside(file, identity).items():
                     found[f"{group.name} file {index} {name}"] = value
         for track in (*TRACKS, SCENE_TRACK):
-            secret = track_secret(whole, record.epoch_id, group.name, track)
+            secret = track_secret(whole, record.epoch_id, record.context, group.name, track)
             found[f"S {group.name} {track}"] = secret
     for track in (*TRACKS, SCENE_TRACK):
         parts = [found[f"S {name} {track}"] for name in names]
