@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import UsageError, VaultError
-from .runtime.terminal import say, warn
+from .terminal import say, warn
 from .vault import audit
 from .vault.audit_check import Report, ranges
 from .vault.audit_line import Head, Line

@@ -100,6 +100,12 @@ def build_evidence(camera: CameraSettings, site: Site) -> Evidence | None:
         return None
     if not site.recipients:
         raise SettingsError("evidence needs recipients: name at least one group of public keys")
+    files = [target for target in camera.publish if not is_network(target)]
+    if camera.evidence.carrier == "sidecar" and not files and camera.record is None:
+        raise SettingsError(
+            "evidence.carrier: sidecar writes beside a file or a recording, and there is neither; "
+            "add record, or choose stream"
+        )
     return Evidence(camera, camera.evidence, site)
 
 
@@ -230,9 +236,11 @@ def build_sinks(camera: CameraSettings, *, live: bool) -> list[Sink]:
             sinks.append(Sink(name, partial(PushWriter, target), live=live))
         else:
             file_format(Path(target))
-            sinks.append(Sink(name, partial(FileWriter, Path(target)), live=live))
+            open_file = partial(FileWriter, Path(target))
+            sinks.append(Sink(name, open_file, live=live, keeps_records=True))
     if camera.record is not None:
-        sinks.append(Sink("record", partial(SegmentWriter, camera.id, camera.record), live=live))
+        open_segments = partial(SegmentWriter, camera.id, camera.record)
+        sinks.append(Sink("record", open_segments, live=live, keeps_records=True))
     if camera.hls is not None:
         sinks.append(Sink("hls", partial(HlsWriter, camera.id, camera.hls), live=live))
     return sinks

@@ -17,9 +17,10 @@ from .cli_handover import add_disclose
 from .cli_vault import add_keys, add_recover
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
+from .runtime.printable import LineFormatter
 from .runtime.process import end_process, forbid_core_dumps
-from .runtime.terminal import LineFormatter, warn
 from .settings import ProtectSettings
+from .terminal import warn
 from .version import __version__
 
 COMMANDS = (
@@ -169,13 +170,11 @@ def _add_protect(commands: Commands) -> None:
     parser.add_argument(
         "--evidence",
         choices=("stream", "sidecar", "both"),
-        default="stream",
         help="where sealed faces go: into DEST, beside it (DEST.bauta), or both (default: stream)",
     )
     parser.add_argument(
         "--detail",
         choices=("default", "lossless", "keyframes"),
-        default="default",
         help="of sealed faces: about 41 dB, bit by bit, or whole ones once a second only",
     )
     parser.add_argument(

@@ -23,7 +23,7 @@ from .recover_options import (
     read_identity,
     warn_unverified,
 )
-from .runtime.terminal import say, warn
+from .terminal import say, warn
 from .vault.identity import Identity, Recipient, load_recipient
 from .vault.opening import EpochKeys, open_epoch
 from .vault.package import MOST_BYTES, Package, Purpose, make_disclosure, open_package

@@ -336,3 +336,4 @@ class EncodedPacket:
     is_keyframe: bool
     captured_ns: int = 0  # monotonic clock of the source frame; 0 for audio
     frame: int = -1  # counts the video frames of the session from 0; -1 for audio
+    records: tuple[bytes, ...] = field(default=(), repr=False)  # evidence, for a sidecar

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .disclose_command import hand_over, nothing_opened, prepare, tell
 from .errors import UsageError
-from .runtime.terminal import printable, say
+from .terminal import printable, say
 from .vault import passwords
 from .vault.identity import (
     create_identity,

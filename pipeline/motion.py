@@ -57,7 +57,7 @@ def move(
     if left >= right or top >= bottom:
         return None
     part = (slice(top - y, bottom - y), slice(left - x, right - x))
-    luma_at = [each[part] for each in key_positions_px(motion, xy_px)]
+    luma_at = key_positions_px(motion, xy_px, part=part)
     moved_weight = _fetch(weight, luma_at, cv2.BORDER_CONSTANT)
     inner = _even_box(moved_weight)
     if inner is None:
@@ -66,7 +66,7 @@ def move(
         slice(part[0].start // 2, part[0].stop // 2),
         slice(part[1].start // 2, part[1].stop // 2),
     )
-    chroma_at = [each[half] for each in key_positions_px(motion, xy_px, chroma=True)]
+    chroma_at = key_positions_px(motion, xy_px, chroma=True, part=half)
     how = (
         (cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
         if sharp
@@ -87,20 +87,27 @@ def move(
 
 
 def key_positions_px(
-    motion: Motion, origin_px: tuple[int, int] = (0, 0), *, chroma: bool = False
+    motion: Motion,
+    origin_px: tuple[int, int] = (0, 0),
+    *,
+    chroma: bool = False,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> tuple[FloatArray, FloatArray]:
     """x and y, (side, side) each: where in the keyframe each pixel of the square is fetched from.
 
-    Counted from `origin_px`. `chroma`: (side/2, side/2), in samples of those planes.
+    Counted from `origin_px`. `chroma`: (side/2, side/2), in samples of those planes. `part`: its
+    rows and columns alone.
     """
     side, key_side = motion.xys_px[2] // (2 if chroma else 1), motion.key_xys_px[2]
     along = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(key_side / side)
     found = []
     for axis in (0, 1):
         off = motion.grid[..., axis].astype(np.float32) / STEPS_PER_PX
-        places: FloatArray = np.asarray(cv2.resize(off, (side, side)), np.float32)  # bilinear
+        whole: FloatArray = np.asarray(cv2.resize(off, (side, side)), np.float32)  # bilinear
+        places: FloatArray = np.ascontiguousarray(whole[part])
         start = np.float32(motion.key_xys_px[axis] - origin_px[axis] - 0.5)
-        places += along[None, :] + start if axis == 0 else along[:, None] + start
+        rows, columns = along[part[0], None], along[None, part[1]]
+        places += (columns if axis == 0 else rows) + start
         if chroma:  # its samples lie in the middle of four luma pixels
             places *= np.float32(0.5)
             places -= np.float32(0.25)

@@ -38,9 +38,10 @@ def protect(options: argparse.Namespace) -> int:
     """Run until the source ends or a signal comes. Raises BautaError."""
     source, dest = expand(options.source), expand(options.dest)
     if not is_network(dest):
-        sidecars = [SUFFIX, *([EVIDENCE_SUFFIX] if options.evidence != "stream" else [])]
+        sidecars = [SUFFIX, *([EVIDENCE_SUFFIX] if options.evidence in ("sidecar", "both") else [])]
         _check_file_dest(source, Path(dest), sidecars, overwrite=options.overwrite)
     _check_in_band_options(options)
+    _check_evidence_options(options)
     settings = settings_from(_tree(options, source, dest))
     camera = settings.cameras[0]
     in_band = build_in_band(
@@ -106,6 +107,17 @@ def _check_in_band_options(options: argparse.Namespace) -> None:
         )
 
 
+def _check_evidence_options(options: argparse.Namespace) -> None:
+    _, groups = _recipients(options)
+    if groups and options.everything:
+        raise UsageError("--everything hides for good: leave --recipient out, or hide faces only")
+    if not groups and (options.evidence or options.detail):
+        raise UsageError(
+            "--evidence and --detail seal the original faces for somebody: say for whom, with "
+            "--recipient GROUP=FILE.pub"
+        )
+
+
 def _recipients(options: argparse.Namespace) -> tuple[list[Path], dict[str, list[Path]]]:
     """Those of in-band faces, and the groups of evidence. Raises UsageError."""
     in_band: list[Path] = []
@@ -148,7 +160,12 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
     detector: dict[str, object] = {"model": options.model} if options.model else {}
     if not is_live(source):
         detector["timeout"] = FILE_DETECTION_SECONDS
-    evidence = {"carrier": options.evidence, "detail": options.detail} if groups else None
+    evidence: dict[str, object] | None = None
+    if groups:
+        evidence = {
+            "carrier": options.evidence or "stream",
+            "detail": options.detail or "default",
+        }
     return {
         "recipients": groups,
         "detector": detector,

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import NothingOpened, SinkError
+from .errors import NothingOpened, SinkError, SourceError
 from .publish.file import file_format
 from .recover.clip_pictures import ClipPictures
-from .recover.evidence import ClipTiles, Opening
+from .recover.clip_records import ClipRecords
+from .recover.evidence import ClipTiles, Opening, is_size_as_sealed
 from .recover.evidence_video import EvidenceCounts, lay_tiles_in
 from .recover.gaps import Gap, Gaps
 from .recover.log import user_name
@@ -35,7 +36,7 @@ from .recover.video import RecoveredVideo, write_private
 from .recover.wording import counted
 from .recover_options import progress_bar, warn_unverified
 from .recover_request import NOTHING, Request, checked_request, openings_of, write_log
-from .runtime.terminal import say, warn
+from .terminal import say, warn
 from .vault.audit_line import Head
 from .vault.signing import fingerprint
 
@@ -45,6 +46,7 @@ MOST_SHOWN = 8  # gaps on a terminal; manifest and report have more
 def recover(options: argparse.Namespace) -> int:
     """Write DEST, its manifest and its report. Raises BautaError."""
     request = checked_request(options)
+    _check_picture(request.clip)
     head = write_log(request)
     openings = openings_of(request)
     tiles = ClipTiles(request.clip, openings, request.wanted)
@@ -53,6 +55,21 @@ def recover(options: argparse.Namespace) -> int:
     recovery = _write(request, tiles, openings, head)
     _tell(request, recovery, as_json=options.json)
     return 0
+
+
+def _check_picture(clip: ClipRecords) -> None:
+    """Raises SourceError where what is shown cannot be what the records are of."""
+    if clip.video_streams > 1:
+        raise SourceError(
+            f"{clip.clip}: holds {clip.video_streams} video streams, and its records are of one; "
+            "copy that one into a file of its own"
+        )
+    if clip.epochs and not any(is_size_as_sealed(epoch, clip.size_px) for epoch in clip.epochs):
+        record = clip.epochs[0].record
+        raise SourceError(
+            f"{clip.clip}: its picture is {clip.size_px[0]}x{clip.size_px[1]}, it was sealed at "
+            f"{record.width_px}x{record.height_px}: a scaled or cropped picture cannot be recovered"
+        )
 
 
 # --- out ---
@@ -91,7 +108,7 @@ def _write(request: Request, tiles: ClipTiles, openings: Sequence[Opening], head
             )
             for path, data in zip(made, (as_json(recovery), as_html(recovery)), strict=True):
                 write_private(path, data)
-            _write_stills(request, recovery.stills, made)
+            beside |= _write_stills(request, recovery.stills, made)
             for path, part in beside.items():
                 part.replace(path)
             writer.close()
@@ -116,15 +133,20 @@ def _writer(request: Request, pictures: ClipPictures) -> RecoveredVideo:
     )
 
 
-def _write_stills(request: Request, stills: Sequence[Still], made: list[Path]) -> None:
+def _write_stills(request: Request, stills: Sequence[Still], made: list[Path]) -> dict[Path, Path]:
+    """Each to what it is written as: what was there before stays until all is written."""
+    beside: dict[Path, Path] = {}
     if request.stills is None:
-        return
+        return beside
     request.stills.mkdir(parents=True, exist_ok=True, mode=0o700)
     for still in stills:
         name = f"track-{still.track}_frame-{still.position:06d}"
         for what, png in (("protected", still.before), ("recovered", still.after)):
-            made.append(request.stills / f"{name}_{what}.png")
+            path = request.stills / f"{name}_{what}.png"
+            beside[path] = _part(path)
+            made.append(beside[path])
             write_private(made[-1], png)
+    return beside
 
 
 def _part(path: Path) -> Path:

@@ -31,9 +31,9 @@ from .recover.video import (
 )
 from .recover_options import check_dest, checked_case, progress_bar, read_identity
 from .recover_search import search_clip
-from .runtime.terminal import say, warn
 from .settings import CameraSettings
 from .source.base import DecodedFrame
+from .terminal import say, warn
 from .vault import passwords
 from .vault.clip_key import open_with_identity, open_with_password
 from .vault.secret_map import face_key

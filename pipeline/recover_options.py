@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from .errors import SinkError, UsageError
 from .publish.file import file_format
-from .runtime.terminal import printable, warn
+from .terminal import printable, warn
 from .vault import passwords
 from .vault.identity import Identity, is_encrypted, load_identity
 from .vault.signing import fingerprint, load_public

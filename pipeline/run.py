@@ -48,10 +48,13 @@ def open_session(
         service=service,
         cameras=len(settings.cameras),
         extra_sinks=extra_sinks,
-        evidence=build_evidence(
-            camera, Site(settings.site, settings.recipients, settings.service_key)
-        ),
+        evidence=build_evidence(camera, site_of(settings)),
     )
+
+
+def site_of(settings: Settings) -> Site:
+    """What all cameras have in common for evidence."""
+    return Site(settings.site, settings.recipients, settings.service_key)
 
 
 @dataclass(slots=True)
@@ -177,6 +180,8 @@ def run_config(config: Path, *, as_json: bool, status_every_seconds: float) -> i
     settings = load_settings(config)
     if not settings.cameras:
         raise SettingsError(f"{config}: cameras is empty; add at least one with id and source")
+    if any(camera.evidence is not None for camera in settings.cameras):
+        site_of(settings).signing_key()  # without it no camera can start, now or later
     cameras = CameraSet(settings)
     watch = ConfigWatch(config)
     next_status = time.monotonic() + status_every_seconds

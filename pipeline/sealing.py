@@ -1,4 +1,4 @@
-"""Evidence in one session: where originals wait, the seal stage, its sidecars, and what goes dark.
+"""Evidence in one session: where originals wait, the seal stage, and when the picture goes dark.
 
 The service has the recipients' public keys and a signing key of its own: what is sealed here it
 cannot open.
@@ -7,27 +7,25 @@ cannot open.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from .errors import UsageError, VaultError
-from .evidence.sidecar_file import SUFFIX
 from .frames import CarriedFace, EncodedPacket, FusedFace
-from .publish.push import is_network
 from .seal.epoch import Scene
 from .seal.originals import Originals
 from .seal.sealer import SealCounts, Sealer, SealPlan
-from .seal.sidecars import RecordFiles, Series
 from .seal.tile_encoder import TileEncoder
 from .settings import CameraSettings, EvidenceSettings, GroupSettings
 from .vault.audit import state_dir
 from .vault.epoch import RecipientGroup
 from .vault.identity import Recipient, load_recipient
-from .vault.signing import SigningKey, service_key
+from .vault.signing import SigningKey, fingerprint, service_key
 
 DARK = "evidence cannot be sealed"
+NO_SIDECAR = "evidence cannot be written beside the video"
 _log = logging.getLogger(__name__)
 
 
@@ -40,8 +38,18 @@ class Site:
     key: Path | None = None  # of the service; None: in the state folder
 
     def signing_key(self) -> SigningKey:
-        """Made where there is none. Raises VaultError."""
-        return service_key(self.key or state_dir() / "service.key")
+        """Made where there is none, and said. Raises VaultError."""
+        path = self.key or state_dir() / "service.key"
+        is_new = not path.exists()
+        key = service_key(path)
+        if is_new:
+            _log.warning(
+                "%s made: it signs evidence. Give %s to whoever will check recordings (%s)",
+                path,
+                path.with_suffix(".pub"),
+                fingerprint(key.public),
+            )
+        return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +73,7 @@ class Evidence:
         self._camera, self._settings, self._site = camera, settings, site
         self._key = site.signing_key()
         self._recipients = site.recipients
-        self._files = _record_files(camera, settings)
+        self._is_sidecar_lost: Callable[[], bool] = lambda: False
         self._counts = SealCounts()
         self._sealer: Sealer | None = None
         self._told: frozenset[str] = frozenset()  # of single keys
@@ -82,8 +90,17 @@ class Evidence:
 
     def refusal(self) -> str | None:
         """Why no picture may be shown now; None: it may. Any thread."""
-        is_dark = self._settings.on_failure == "dark" and self._counts.alarm is not None
-        return DARK if is_dark else None
+        if self._settings.on_failure != "dark":
+            return None
+        if self._counts.alarm is not None:
+            return DARK
+        # "both" has it in the stream as well
+        is_lost = self._settings.carrier == "sidecar" and self._is_sidecar_lost()
+        return NO_SIDECAR if is_lost else None
+
+    def watch(self, is_sidecar_lost: Callable[[], bool]) -> None:
+        """`is_sidecar_lost`: whether what writes sidecars cannot, now. Any thread."""
+        self._is_sidecar_lost = is_sidecar_lost
 
     def set_recipients(self, recipients: Mapping[str, GroupSettings]) -> None:
         """From the next epoch on. Any thread."""
@@ -102,11 +119,11 @@ class Evidence:
                 key_every_seconds=camera.protect.keyframe_every if is_keyframes else None,
                 live=facts.live,
                 in_stream=settings.carrier != "sidecar",
+                beside=settings.carrier != "stream",
             ),
             load_groups=self._groups_now,
             key=self._key,
             open_encoder=partial(TileEncoder, lossless=settings.detail == "lossless"),
-            keep=self._files.add,
             counts=self._counts,
         )
 
@@ -148,10 +165,9 @@ class Evidence:
         self.originals.forget()
 
     def finish(self) -> list[EncodedPacket]:
-        """See Sealer.finish; the sidecars are closed. Idempotent."""
+        """See Sealer.finish. Idempotent."""
         ready = self._sealer.finish() if self._sealer is not None else []
         self._sealer = None
-        self._files.close()
         self.originals.forget()
         return ready
 
@@ -189,18 +205,9 @@ def load_groups(
         for key in found:
             if (other := owner.setdefault(key, name)) != name:
                 raise VaultError(
-                    f"recipients: one key is in the groups {other} and {name}: whoever has it would "
-                    "open alone what was to need both; give each group keys of its own"
+                    f"recipients: one key is in the groups {other} and {name}: whoever has it "
+                    "would open alone what was to need both; give each group keys of its own"
                 )
         unreadable += [f"recipients.{name}: {problem}" for problem in problems]
         groups.append(RecipientGroup(name, settings.threshold, tuple(found)))
     return groups, unreadable
-
-
-def _record_files(camera: CameraSettings, settings: EvidenceSettings) -> RecordFiles:
-    if settings.carrier == "stream":
-        return RecordFiles(())
-    paths = [Path(target + SUFFIX) for target in camera.publish if not is_network(target)]
-    record = camera.record
-    series = Series(record.dir, camera.id, record.segment) if record is not None else None
-    return RecordFiles(paths, series)

@@ -76,6 +76,8 @@ class CameraSession:
         self.evidence = evidence
         self.gate = build_gate(camera, in_band.overlay if in_band else None, evidence)
         self.sinks = build_sinks(camera, live=self.live) + (extra_sinks or [])
+        if evidence is not None:
+            evidence.watch(lambda: any(sink.loses_records for sink in self.sinks))
         self.encoder_name: str | None = None
         self.window: LookaheadWindow | None = None
         self._detector = detector

@@ -12,7 +12,7 @@ from .errors import SinkError, UsageError, VaultError
 from .recover.clip_records import ClipRecords, read_clip
 from .recover.clip_tracks import ClipTrack, tracks_of
 from .recover.wording import clock, printable
-from .runtime.terminal import say, warn
+from .terminal import say, warn
 
 _COLUMNS = ("track", "first", "last", "frames", "largest px", "opens with")
 _LEFT = {"opens with"}

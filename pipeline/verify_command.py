@@ -15,7 +15,7 @@ from .recover.clip_records import ClipRecords, Epoch, read_clip
 from .recover.clip_tracks import group_needs
 from .recover.origin import NOT_PINNED, Origin, check_origin
 from .recover.wording import clock, counted, frames_at
-from .runtime.terminal import say
+from .terminal import say
 from .tracks_command import without_records
 from .vault.signing import fingerprint, load_public
 
@@ -85,6 +85,8 @@ def _verdict(clip: ClipRecords, origin: Origin, pinned: bytes | None) -> Iterato
         yield "unaltered: yes"
     else:
         yield f"unaltered: no: {frames_at(origin.altered, clip.seconds)}"
+    if clip.has_audio:
+        yield "sound: not covered: the records are of pictures alone"
 
 
 def _line(name: str, text: str) -> str:
@@ -136,6 +138,8 @@ def _fields(clip: ClipRecords, origin: Origin, pinned: bytes | None) -> dict[str
         "carrier": clip.carrier,
         "sidecar": _path(clip.sidecar),
         "frames": len(clip.frames),
+        "video_streams": clip.video_streams,
+        "sound": "not covered" if clip.has_audio else None,
         "epochs": [
             _epoch_fields(epoch, verdict.is_verified)
             for epoch, verdict in zip(clip.epochs, origin.epochs, strict=True)

@@ -8,6 +8,7 @@ from ..errors import SinkError
 from ..frames import EncodedPacket
 from ..streams import StreamTemplates
 from .mux import Muxer
+from .sidecar import SidecarWriter, sidecar_path
 
 FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts", ".mov": "mov"}
 
@@ -30,12 +31,15 @@ class FileWriter:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._muxer = Muxer(str(self._part), templates, format=file_format(path), name=str(path))
+        self._sidecar_part = sidecar_path(self._part)
+        self._sidecar = SidecarWriter(self._sidecar_part)
         self._failed = self._closed = False
 
     def write(self, packet: EncodedPacket) -> None:
         """See Writer."""
         try:
             self._muxer.write(packet)
+            self._sidecar.write(packet)
         except SinkError:
             self._failed = True
             raise
@@ -47,7 +51,10 @@ class FileWriter:
         self._closed = True
         try:
             self._muxer.close()
+            has_sidecar = self._sidecar.close()
             if not self._failed:
                 self._part.replace(self._path)
+                if has_sidecar:
+                    self._sidecar_part.replace(sidecar_path(self._path))
         except OSError as error:
             raise SinkError(f"{self._path}: {error.strerror}") from error

@@ -19,9 +19,10 @@ from ..frames import EncodedPacket
 from ..settings import RecordSettings
 from ..streams import StreamTemplates, first_frame_note
 from .mux import FRAGMENTED_MP4, Muxer
+from .sidecar import SidecarWriter, sidecar_path
 
 _log = logging.getLogger(__name__)
-PRUNED = (".mp4", SIDECAR_SUFFIX)  # evidence beside recordings lives as long as they do
+PRUNED = (".mp4", f".mp4{SIDECAR_SUFFIX}")  # a segment's evidence goes with it
 _NAME = "%Y-%m-%dT%H-%M-%S"
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z")
 
@@ -43,6 +44,7 @@ class SegmentWriter:
         self._templates = templates
         self._now = now
         self._muxer: Muxer | None = None
+        self._sidecar: SidecarWriter | None = None
         self._path: Path | None = None
         self._started_seconds = 0.0
         self._next_frame = -1
@@ -59,19 +61,20 @@ class SegmentWriter:
         # Where frames were dropped, counting them would go wrong from here on.
         if self._muxer is None or (at_cut and (is_full or packet.frame > self._next_frame >= 0)):
             self._next_segment(seconds, packet.frame)
-        assert self._muxer is not None
+        assert self._muxer is not None and self._sidecar is not None
         self._muxer.write(packet)
+        self._sidecar.write(packet)
         if packet.kind == "video":
             self._next_frame = packet.frame + 1 if packet.frame >= 0 else -1
 
     def close(self) -> None:
         """See Writer."""
-        if self._muxer is not None:
+        if self._muxer is not None and self._sidecar is not None:
+            self._sidecar.close()
             self._muxer.close()
 
     def _next_segment(self, seconds: float, frame: int) -> None:
-        if self._muxer is not None:
-            self._muxer.close()
+        self.close()
         self._prune()
         wall = self._now()
         stamp = datetime.fromtimestamp(wall, UTC).strftime(_NAME) + f".{int(wall % 1 * 1000):03d}Z"
@@ -85,6 +88,7 @@ class SegmentWriter:
             # a sidecar counts the frames of the whole session
             metadata={"comment": first_frame_note(frame)} if frame >= 0 else None,
         )
+        self._sidecar = SidecarWriter(sidecar_path(self._path))
         self._started_seconds = seconds
 
     def _prune(self) -> None:
@@ -96,7 +100,7 @@ class SegmentWriter:
                 for ending in PRUNED
                 for path in self._settings.dir.glob(f"{start}*{ending}")
                 # camera `a` leaves those of camera `a_b` alone
-                if _STAMP.fullmatch(path.stem.removeprefix(start))
+                if _STAMP.fullmatch(path.name.removeprefix(start).removesuffix(ending))
             )
             sizes = {path: path.stat().st_size for path in files}
             if self._settings.retention is not None:

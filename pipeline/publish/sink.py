@@ -53,9 +53,12 @@ class SinkState(enum.Enum):
 class Sink:
     """Feeds one writer."""
 
-    def __init__(self, name: str, open_writer: OpenWriter, *, live: bool) -> None:
-        """`name` is shown to people: no credentials in it."""
+    def __init__(
+        self, name: str, open_writer: OpenWriter, *, live: bool, keeps_records: bool = False
+    ) -> None:
+        """`name` is shown to people: no credentials in it. `keeps_records`: in a sidecar."""
         self.name = name
+        self._keeps_records = keeps_records
         self.state = SinkState.WAITING
         self.error: str | None = None
         self.written = 0
@@ -70,6 +73,11 @@ class Sink:
         self._condition = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"sink {name}", daemon=True)
+
+    @property
+    def loses_records(self) -> bool:
+        """A sidecar should be written, and cannot."""
+        return self._keeps_records and self.state is SinkState.DOWN
 
     def start(self, templates: StreamTemplates) -> None:
         """The stream's parameters are known: packets may come."""

@@ -19,6 +19,8 @@ from ..evidence.nal import Codec
 CODECS: dict[str, Codec] = {"h264": "h264", "hevc": "h265"}
 MOST_DAMAGED = 1000  # packets one after the other that cannot be read: then the file ends there
 _DEFAULT_FPS = Fraction(25)
+# What recordings are. libav knows also lists of other files, and would open those.
+_CONTAINERS = "mov,matroska,mpegts,h264,hevc"
 
 
 class ClipFile:
@@ -44,6 +46,16 @@ class ClipFile:
         """Frames a second, about."""
         rate = self.video.average_rate or self.video.guessed_rate or _DEFAULT_FPS
         return Fraction(rate) if 1 <= rate <= 240 else _DEFAULT_FPS
+
+    @property
+    def video_streams(self) -> int:
+        """How many there are, without cover images: players choose one, and records are of one."""
+        return len(_moving(self._container))
+
+    @property
+    def has_audio(self) -> bool:
+        """Which no record speaks of."""
+        return bool(self._container.streams.audio)
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """The picture stream's, in file order, without what libav adds. Raises SourceError."""
@@ -74,25 +86,36 @@ def open_clip(clip: Path) -> Iterator[ClipFile]:
         raise UsageError(f"{clip}: is not a file")
     with _translated(clip):
         # as a local file whatever its name: `rtsp:x` is one as well
-        container = av.open(f"file:{clip}")
+        try:
+            container = av.open(
+                f"file:{clip}",
+                container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
+            )
+        except av.error.ArgumentError:
+            raise NotAVideo(
+                f"{clip}: is no MP4, Matroska, MPEG-TS or bare H.264 or H.265; records are in those"
+            ) from None
     with container:
         yield ClipFile(clip, container, video_stream(container, clip))
 
 
 def video_stream(container: InputContainer, clip: Path) -> av.VideoStream:
     """The picture: not a cover image, the largest of several. Raises NotAVideo."""
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    # libav can draw a text file as if it were a terminal
-    if not streams or container.format.name == "tty":
+    streams = _moving(container)
+    if not streams:
         raise NotAVideo(f"{clip}: holds no video stream")
     chosen = max(streams, key=lambda stream: stream.width * stream.height)
     if not chosen.width or not chosen.height:
         raise NotAVideo(f"{clip}: the video stream has no picture size")
     return chosen
+
+
+def _moving(container: InputContainer) -> list[av.VideoStream]:
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
 
 
 @contextmanager

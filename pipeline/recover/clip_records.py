@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +12,7 @@ from typing import Literal
 from ..errors import NotAVideo, RecordError, UsageError
 from ..evidence import group_record, key_record
 from ..evidence.group_record import parse_group_record
-from ..evidence.key_record import parse_key_record
-from ..evidence.key_record import NO_PARAMETERS
+from ..evidence.key_record import NO_PARAMETERS, parse_key_record
 from ..evidence.nal import (
     Codec,
     Framing,
@@ -49,6 +48,7 @@ class ClipFrame:
     digest: bytes = field(repr=False)  # (16,) of its slices
     is_keyframe: bool = False
     parameters: bytes = field(default=NO_PARAMETERS, repr=False)  # (16,) of what it is shown with
+    is_hidden: bool = False  # the container says: decode it, and do not show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class ClipRecords:
     clip: Path = Path()
     carrier: Literal["stream", "sidecar"] = "stream"
     sidecar: Path | None = None  # where the records are from, if not from the stream
+    video_streams: int = 1
+    has_audio: bool = False
     elsewhere: str = ""  # that of the problems which says what of the sidecar is not in the clip
 
     @property
@@ -120,6 +122,7 @@ def read_clip(clip: Path, sidecar: Path | None = None) -> ClipRecords:
     with open_clip(clip) as file:
         codec, fps = file.codec, file.fps
         size_px = file.video.width, file.video.height
+        streams, has_audio, held = file.video_streams, file.has_audio, file.video.frames
         frames = _read_frames(file, in_stream, problems)
     if not frames:
         raise NotAVideo(f"{clip}: holds no picture")
@@ -132,24 +135,44 @@ def read_clip(clip: Path, sidecar: Path | None = None) -> ClipRecords:
         epochs = place_in_stream(digests, in_stream.keys, in_stream.groups, problems)
     else:
         epochs = _from_sidecar(chosen, clip, digests, problems)
-    epochs = tuple(_as_sealed(epoch, frames, problems) for epoch in epochs)
+    epochs = tuple(_as_sealed(epoch, frames, size_px, problems) for epoch in epochs)
     return ClipRecords(
         clip=clip,
         frames=tuple(frames),
         epochs=epochs,
-        problems=problems.lines,
+        problems=(*problems.lines, *_of_file(frames, held, streams)),
         clip_sha256=_sha256(clip),
         codec=codec,
         size_px=size_px,
         fps=fps,
         carrier="stream" if chosen is None else "sidecar",
         sidecar=chosen,
+        video_streams=streams,
+        has_audio=has_audio,
         elsewhere=problems.line(Problems.ELSEWHERE),
     )
 
 
-def _as_sealed(epoch: Epoch, frames: Sequence[ClipFrame], problems: Problems) -> Epoch:
+def _of_file(frames: Sequence[ClipFrame], held: int, streams: int) -> Iterator[str]:
+    """What a player would show otherwise than the records say. `held`: 0 where the file says it not."""
+    if streams > 1:
+        yield (
+            f"the file holds {streams} video streams, and the records are of one: a player may "
+            "show another"
+        )
+    hidden = sum(frame.is_hidden for frame in frames) + max(held - len(frames), 0)
+    if hidden:
+        whole = max(held, len(frames))
+        yield f"the file shows {whole - hidden} of the {whole} frames it holds (an edit list)"
+
+
+def _as_sealed(
+    epoch: Epoch, frames: Sequence[ClipFrame], size_px: tuple[int, int], problems: Problems
+) -> Epoch:
     """Without its frames where they are shown with other parameter sets: cropped, or moved."""
+    if (epoch.record.width_px, epoch.record.height_px) != size_px:
+        problems.add(Problems.SIZE)
+        return replace(epoch, positions={})
     said, shown = epoch.record.parameters, frames[epoch.start].parameters
     if said in (NO_PARAMETERS, shown):
         return epoch
@@ -177,7 +200,12 @@ def _read_frames(file: ClipFile, found: _Found, problems: Problems) -> list[Clip
             seconds = float(packet.pts * packet.time_base)
         else:  # a bare stream has no clock
             seconds = float(position / file.fps)
-        frames.append(ClipFrame(position, seconds, digest, bool(packet.is_keyframe), parameters))
+        frames.append(
+            ClipFrame(
+                *(position, seconds, digest, bool(packet.is_keyframe), parameters),
+                is_hidden=bool(packet.is_discard),
+            )
+        )
     return frames
 
 

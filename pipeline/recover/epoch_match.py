@@ -58,6 +58,8 @@ class Problems:
     BROKEN = "packet that is damaged"
     PARAMETERS = "epoch whose pictures are shown with other parameter sets (cropped or scaled)"
 
+    SIZE = "epoch that was sealed of pictures of another size (the clip is scaled or cropped)"
+
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 

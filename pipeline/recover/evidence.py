@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 
 from ..errors import NothingOpened, RecordError
 from ..evidence.body import TileItem, parse_motions, parse_tiles
@@ -19,13 +18,22 @@ from ..evidence.group_record import Entry, EntryKind, GroupRecord, Place
 from ..frames import Motion, YuvPlanes
 from ..vault.epoch_keys import open_entry
 from ..vault.opening import EpochKeys
+from .claims import Box, Claim, claims_of
 from .clip_records import ClipRecords, Epoch
-from .gaps import NO_RECORD, NOT_DECODED, NOT_OPENED, NOT_SIGNED
+from .gaps import NO_RECORD, NOT_DECODED, NOT_OPENED, NOT_SIGNED, OTHER_SIZE, TOO_MUCH
 from .signed import is_group_signed
-from .tile_decoder import TileDecoder
+from .tile_decoder import MOST_PX, TileDecoder
 from .video import Wanted
 
-MOST_WAITING = 64  # frames: more than a decoder changes the order of
+MOST_WAITING = 16  # frames: H.264 and H.265 change the order of no more
+
+# A sealed clip may be made up to cost, by anybody who has the recipients' public keys. What people
+# cover in a picture, each with a margin, is less than this:
+MOST_COVER = 8  # times the picture, of all that is laid into one frame
+MOST_VIDEO_COVER = 16  # of the pictures of all tile videos that are open at once ...
+MOST_VIDEOS = 512  # ... and how many, of 0.6 MB each
+_SPARE_PX = 2**22  # small pictures have small tiles, whose videos are larger than these
+MOST_SIDES = 2  # of the picture's larger side: a motion's squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class MovedTile:
 
     key: Tile
     motion: Motion
+    within_px: Box | None = None  # x, y, w, h: its own rectangle, where a record says it openly
 
 
 @dataclass(slots=True)
@@ -53,6 +62,8 @@ class FrameTiles:
     tiles: list[Tile] = field(default_factory=list)
     moved: list[MovedTile] = field(default_factory=list)
     missing: list[tuple[int | None, str]] = field(default_factory=list)  # (track, why)
+    claims: Sequence[Claim] = ()  # over whose rectangles nobody else's face may be moved
+    covered_px: int = 0  # by all that is laid in
 
     @property
     def has_any(self) -> bool:
@@ -67,6 +78,16 @@ class Opening:
     epoch: Epoch
     keys: EpochKeys
     is_signed: bool  # its key record, by the service that was named or that it names itself
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """One frame's part of an entry."""
+
+    counter: int
+    place: Place
+    content: TileItem | Motion | None = field(repr=False)  # None: there is no room for it
+    is_first: bool  # of its entry's frames: the one whose rectangle the record says
 
 
 class ClipTiles:
@@ -100,6 +121,8 @@ class ClipTiles:
         return self._reader[1].at(position)
 
     def _opens(self, opening: Opening) -> bool:
+        if not is_size_as_sealed(opening.epoch, self._size_px):
+            return False
         positions = opening.epoch.positions
         for group in opening.epoch.groups:
             for entry in group.entries if _is_signed(opening, group) else ():
@@ -125,13 +148,19 @@ class _EpochTiles:
         self._videos: dict[tuple[EntryKind, int], TileDecoder] = {}
         self._keys: dict[int, tuple[int, Tile]] = {}  # track: (frame counter, last face tile)
         self._ready: dict[int, FrameTiles] = {}
+        self._sealed: deque[_Sealed] = deque()  # opened, and not decoded yet; in order
 
     def at(self, position: int) -> FrameTiles:
+        if not is_size_as_sealed(self._opening.epoch, self._size_px):
+            return FrameTiles(missing=[(None, OTHER_SIZE)])
         counter = self._counters.get(position)
         if counter is None:
             return FrameTiles(missing=[(None, NO_RECORD)])
         while self._upcoming and self._upcoming[0].head.first <= counter:
-            self._open(self._upcoming.popleft())
+            group = self._upcoming.popleft()
+            self._decode_until(group.head.first)
+            self._open(group)
+        self._decode_until(counter + 1)
         ready = self._ready.pop(counter, None)  # a frame without a face is empty, and no gap
         return ready if ready is not None else FrameTiles(missing=[(None, NO_RECORD)])
 
@@ -144,12 +173,13 @@ class _EpochTiles:
         self._next = first + len(group.head.digests)
         for counter in [old for old in self._ready if old < first - MOST_WAITING]:
             del self._ready[counter]
-        frames = {first + i: FrameTiles() for i in range(len(group.head.digests))}
+        claims = self._claims(group)
+        frames = {first + i: FrameTiles(claims=here) for i, here in enumerate(claims)}
         self._ready |= frames
         is_good = _is_signed(self._opening, group)
         if not is_good:
             self._forget()
-        found: list[tuple[int, Place, TileItem | Motion]] = []
+        found: list[_Sealed] = []
         for entry in group.entries:
             place = entry.place
             if not is_wanted(place, self._wanted):
@@ -157,26 +187,61 @@ class _EpochTiles:
             counters = [first + offset for offset in place.offsets]
             contents = _contents(self._opening, group, entry) if is_good else None
             if contents is not None:
-                found += zip(counters, repeat(place), contents)
+                for counter, content in zip(counters, contents, strict=True):
+                    kept = content if self._has_room(frames[counter], content) else None
+                    found.append(_Sealed(counter, place, kept, counter == counters[0]))
                 continue
             self._videos.pop((place.kind, place.track), None)
             for counter in counters:
                 why = NOT_OPENED if is_good else NOT_SIGNED
                 frames[counter].missing.append((place.track, why))
         # frame by frame: a motion needs the face before it, not that at the group's end
-        for counter, place, content in sorted(found, key=lambda item: (item[0], item[1].kind)):
-            self._make(counter, place, content, frames[counter])
+        self._sealed.extend(sorted(found, key=lambda item: (item.counter, item.place.kind)))
 
-    def _make(
-        self, counter: int, place: Place, content: TileItem | Motion, frame: FrameTiles
-    ) -> None:
+    def _claims(self, group: GroupRecord) -> list[list[Claim]]:
+        """Where everybody is shown nobody needs to be kept out."""
+        if not self._wanted.tracks:
+            return [[] for _ in group.head.digests]
+        return claims_of(group, self._upcoming[0] if self._upcoming else None)
+
+    def _has_room(self, frame: FrameTiles, content: TileItem | Motion) -> bool:
+        """Counted before anything is decoded, and what has no room is not kept."""
+        width, height = self._size_px
         if isinstance(content, Motion):
-            moved = self._moved(place.track, content)
+            sides = content.xys_px[2], content.key_xys_px[2]
+            if max(sides) > MOST_SIDES * max(width, height):
+                return False
+            area = sides[0] ** 2
+        elif _fits(content, self._size_px):
+            area = content.box_xywh_px[2] * content.box_xywh_px[3]
+        else:
+            return False
+        if frame.covered_px + area > MOST_COVER * width * height + _SPARE_PX:
+            return False
+        frame.covered_px += area
+        return True
+
+    def _decode_until(self, end: int) -> None:
+        """All that is sealed of the frames before the counter `end`."""
+        while self._sealed and self._sealed[0].counter < end:
+            sealed = self._sealed.popleft()
+            frame = self._ready.get(sealed.counter, FrameTiles())
+            self._make(sealed, frame)
+
+    def _make(self, sealed: _Sealed, frame: FrameTiles) -> None:
+        place, content = sealed.place, sealed.content
+        if content is None:
+            self._videos.pop((place.kind, place.track), None)
+            frame.missing.append((place.track, TOO_MUCH))
+            return
+        if isinstance(content, Motion):
+            within = place.box_xywh_px if sealed.is_first else None
+            moved = self._moved(place.track, content, within)
             if moved is not None:
                 frame.moved.append(moved)
                 return
         else:
-            tile = self._decoded(place, content, counter)
+            tile = self._decoded(place, content, sealed.counter)
             if tile is not None:
                 frame.tiles.append(tile)
                 return
@@ -185,10 +250,12 @@ class _EpochTiles:
     def _decoded(self, place: Place, item: TileItem, counter: int) -> Tile | None:
         name = place.kind, place.track
         if item.starts_video:
-            self._videos.setdefault(name, TileDecoder())
+            self._videos.pop(name, None)
+            if (left_px := self._room_for_video()) > 0:
+                self._videos[name] = TileDecoder(left_px)
         decoder = self._videos.get(name)
         pixels = decoder.decode(item) if decoder is not None else None
-        if pixels is None or not _fits(item, self._size_px):
+        if pixels is None:
             self._videos.pop(name, None)
             return None
         tile = Tile(place.kind, place.track, item, pixels)
@@ -196,15 +263,28 @@ class _EpochTiles:
             self._keys[place.track] = counter, tile
         return tile
 
-    def _moved(self, track: int, motion: Motion) -> MovedTile | None:
+    def _room_for_video(self) -> int:
+        """Pixels that a picture of one more tile video may have."""
+        if len(self._videos) >= MOST_VIDEOS:
+            return 0
+        most = MOST_VIDEO_COVER * self._size_px[0] * self._size_px[1] + _SPARE_PX
+        left = most - sum(decoder.picture_px for decoder in self._videos.values())
+        return min(left, MOST_PX**2)
+
+    def _moved(self, track: int, motion: Motion, within: Box | None) -> MovedTile | None:
         counter, key = self._keys.get(track, (-1, None))
         if key is None or counter != motion.key_number:
             return None
-        return MovedTile(key, motion)
+        return MovedTile(key, motion, within)
 
     def _forget(self) -> None:
         self._videos.clear()
         self._keys.clear()
+
+
+def is_size_as_sealed(epoch: Epoch, size_px: tuple[int, int]) -> bool:
+    """Whether a clip's pictures have the size of which its faces were sealed."""
+    return (epoch.record.width_px, epoch.record.height_px) == size_px
 
 
 def is_in_time(seconds: float, wanted: Wanted) -> bool:

@@ -12,6 +12,8 @@ NO_RECORD = "no record fits: it is missing or damaged, or the frame is not as it
 NOT_SIGNED = "the record is not as the service signed it"
 NOT_OPENED = "sealed for other keys, or not as it was sealed"
 NOT_DECODED = "an earlier part of this face is missing, or it is damaged"
+TOO_MUCH = "more is laid over this frame than people can cover of a picture: no service made that"
+OTHER_SIZE = "sealed of pictures of another size: the clip was scaled, cropped or joined since"
 NO_PICTURE = "the clip's own picture cannot be decoded"
 
 

@@ -26,8 +26,11 @@ class TileDecoder:
     for those there is the entry's tag.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_px: int = MOST_PX**2) -> None:
+        """`most_px`: in a picture of the tile videos; larger ones are not decoded."""
+        self._most_px = most_px
         self._context: av.VideoCodecContext | None = None
+        self.picture_px = 0  # in a picture of its video, as far as one was decoded
 
     def decode(self, item: TileItem) -> YuvPlanes | None:
         """The rectangle's pixels, a copy; None where they cannot be had.
@@ -36,7 +39,7 @@ class TileDecoder:
         missing; then None up to the next item that starts a video.
         """
         if item.starts_video:
-            self._context = _decoder()
+            self._context = _decoder(self._most_px)
         picture = self._picture(item.packet)
         tile = _cut(picture, item) if picture is not None else None
         if tile is None:
@@ -55,7 +58,10 @@ class TileDecoder:
         except (av.error.FFmpegError, ValueError, OSError):
             return None
         # one goes in, one comes out: nothing is held back, and no packet has two
-        return pictures[0] if len(pictures) == 1 and not pictures[0].is_corrupt else None
+        if len(pictures) != 1 or pictures[0].is_corrupt:
+            return None
+        self.picture_px = pictures[0].width * pictures[0].height
+        return pictures[0]
 
 
 def lay_in(planes: YuvPlanes, item: TileItem, tile: YuvPlanes) -> None:
@@ -82,12 +88,12 @@ def lay_in(planes: YuvPlanes, item: TileItem, tile: YuvPlanes) -> None:
     np.copyto(target.v, tile.v, where=given)
 
 
-def _decoder() -> av.VideoCodecContext:
+def _decoder(most_px: int) -> av.VideoCodecContext:
     context = av.CodecContext.create("h264", "r")
     context.thread_count = 1
     context.flags |= Flags.low_delay
     # bytes from anywhere: an error is one, nothing is made up for it, nothing huge is set aside
-    context.options = {"err_detect": "explode", "ec": "0", "max_pixels": str(MOST_PX**2)}
+    context.options = {"err_detect": "explode", "ec": "0", "max_pixels": str(most_px)}
     return context
 
 

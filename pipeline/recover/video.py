@@ -289,8 +289,7 @@ class RecoveredVideo:
 
     def _open(self, image: av.VideoFrame) -> None:
         # made here first: libav would make it for everybody to read
-        os.close(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        self._part.chmod(0o600)
+        os.close(open_private(self._part))
         self._container = av.open(str(self._part), "w", format=self._format)
         stream = self._container.add_stream("libx264", rate=self._fps)
         assert isinstance(stream, av.VideoStream)
@@ -346,11 +345,19 @@ def as_png(picture: YuvPlanes, like: av.VideoFrame) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """For its owner alone, from the first byte on. Raises SinkError."""
+    """For its owner alone, from the first byte on; in place of what was there. Raises SinkError."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600)  # it may have been there
+        with os.fdopen(open_private(path), "wb") as file:
             file.write(data)
     except OSError as error:
         raise SinkError(f"{path}: {error.strerror}") from None
+
+
+def open_private(path: Path) -> int:
+    """A new file, open to be written. Raises OSError.
+
+    What has its name goes: a link put there would lead faces elsewhere, and a file that is
+    somebody's own would stay open to them.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..runtime.terminal import printable
+from ..runtime.printable import printable
 
 __all__ = ["clock", "counted", "frames_at", "printable", "runs"]
 

@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 LoadGroups = Callable[[], Sequence[RecipientGroup]]
 """The recipients of the next epoch. Raises VaultError: the message is shown to the operator."""
 
-Keep = Callable[[Sequence[bytes], bool], None]
-"""Takes records for a sidecar, and whether they begin an epoch. Raises VaultError."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealPlan:
@@ -43,7 +40,8 @@ class SealPlan:
     frame_seconds: float
     key_every_seconds: float | None  # detail keyframes: whole tiles only so often
     live: bool  # no packet waits for the next: an epoch's last frame is foreseen by the clock
-    in_stream: bool  # False: records go to the sidecar alone
+    in_stream: bool  # records go into the packets
+    beside: bool  # records go with the packets, for who writes sidecars
 
 
 @dataclass(slots=True)
@@ -79,14 +77,13 @@ class Sealer:
         load_groups: LoadGroups,
         key: SigningKey,
         open_encoder: OpenEncoder,
-        keep: Keep,
         counts: SealCounts,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`keep` gets every record; `now`: seconds since 1970."""
+        """`now`: seconds since 1970."""
         self.counts = counts
         self._plan = plan
-        self._load_groups, self._key, self._keep, self._now = load_groups, key, keep, now
+        self._load_groups, self._key, self._now = load_groups, key, now
         self._streams = TileStreams(open_encoder, key_every_seconds=plan.key_every_seconds)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"{plan.scene.camera} tiles")
         self._coming: deque[_Coming] = deque()
@@ -226,7 +223,6 @@ class Sealer:
         )
         self._epoch_began_seconds = float(packet.pts * packet.time_base)
         record = self._epoch.record.encode()
-        self._keep([record], True)
         self.counts.epochs += 1
         self._count(record)
         if self.counts.alarm is not None and not self._is_refused:
@@ -255,7 +251,6 @@ class Sealer:
     def _close_group(self, *, is_last: bool) -> bytes:
         assert self._epoch is not None
         record = self._epoch.close_group(is_last=is_last)
-        self._keep([record], False)
         self._count(record)
         return record
 
@@ -275,13 +270,15 @@ class Sealer:
         return records
 
     def _with(self, packet: EncodedPacket, records: list[bytes]) -> EncodedPacket:
-        if not records or not self._plan.in_stream:
+        if not records:
             return packet
+        data = packet.data
         try:
-            return replace(packet, data=with_records(packet.data, records, self._plan.codec))
+            if self._plan.in_stream:
+                data = with_records(data, records, self._plan.codec)
         except RecordError as error:
             self._fail(str(error))
-            return packet
+        return replace(packet, data=data, records=tuple(records) if self._plan.beside else ())
 
     def _count(self, record: bytes) -> None:
         self.counts.records += 1

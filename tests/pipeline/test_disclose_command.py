@@ -18,8 +18,8 @@ from pipeline.vault.epoch_keys import open_entry
 from pipeline.vault.identity import Identity, create_identity
 from pipeline.vault.opening import open_epoch
 from pipeline.vault.package import Package, open_package
-from pipeline.vault.signing import fingerprint, officer_key
-from support.evidence import Walk, make_evidence_clip
+from pipeline.vault.signing import fingerprint, officer_key, public_line
+from support.evidence import Walk, a_service_key, flipped, make_evidence, make_evidence_clip
 from support.flow import Done, bauta
 from support.people import group_of
 
@@ -77,7 +77,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     police = [people[name] for name in ("p1", "p2", "p3")]
     groups = [group_of("dpo", [people["dpo"]]), group_of("police", police, 2)]
     monkeypatch.setattr(support.evidence, "recipient_groups", lambda _: groups)
-    make_evidence_clip(tmp_path / "clip.mp4", tracks=WALKS)
+    made = make_evidence_clip(tmp_path / "clip.mp4", tracks=WALKS)
+    made.write_public(tmp_path / "service.pub")
     return Scene(tmp_path, tmp_path / "clip.mp4", people)
 
 
@@ -99,7 +100,8 @@ def opened(
 
 
 def test_one_person_for_a_third_party(scene: Scene) -> None:
-    done = scene.disclose("dpo", "p1", "p3")
+    more = ("--track", "2", "--service", scene.path("service.pub"))
+    done = scene.disclose("dpo", "p1", "p3", more=more)
     assert done.code == 0 and not done.err
     dest = scene.path("x.disclosure")
     assert "track 2 in 2 of 2 keyframe intervals" in done.out
@@ -289,3 +291,109 @@ def test_a_disclosure_is_no_release(scene: Scene) -> None:
     disclosed = scene.path("x.disclosure").rename(scene.path("y"))
     done = scene.disclose("lawyer", more=("--track", "2", "--release", disclosed))
     assert done.code == 2 and "only a release" in done.error_line
+
+
+# --- whose the clip is ---
+
+
+def hand_on(scene: Scene, how: str, *more: str | Path) -> Done:
+    """Track 2, by the keys that are needed for it."""
+    given = ("--track", "2", *more)
+    if how == "disclose":
+        return scene.disclose("dpo", "p1", "p2", more=given)
+    return scene.release("dpo", more=given, to="p1")
+
+
+@pytest.mark.parametrize("how", ["disclose", "release"])
+def test_the_origin_is_judged_as_recover_does(scene: Scene, how: str) -> None:
+    done = hand_on(scene, how)
+    assert done.code == 0 and "ORIGIN UNVERIFIED" in done.error_line
+    service = scene.path("service.pub")
+    done = hand_on(scene, how, "--service", service, "--overwrite")
+    assert done.code == 0 and not done.err
+    unsure, sure = scene.entries()
+    assert (unsure["origin_verified"], unsure["service"]) == (False, None)
+    known = fingerprint(a_service_key().public)
+    assert (sure["origin_verified"], sure["service"]) == (True, known)
+    stranger = scene.path("other.pub")
+    stranger.write_text(public_line(a_service_key(7).public))
+    done = hand_on(scene, how, "--service", stranger, "--overwrite")
+    assert done.code == 2 and "not as the service signs it" in done.error_line
+    assert len(scene.entries()) == 2
+
+
+@pytest.mark.parametrize("how", ["disclose", "release"])
+def test_epochs_of_another_service_are_left_out(scene: Scene, how: str) -> None:
+    made = make_evidence(tracks=WALKS, epochs=1)
+    forged = make_evidence(tracks=WALKS, epochs=1, service_key=a_service_key(7), seed=3)
+    made.packets += forged.packets
+    made.write(scene.clip)
+    done = hand_on(scene, how, "--service", scene.path("service.pub"))
+    assert done.code == 0 and "in 1 of 1 keyframe intervals" in done.out
+    assert "left out: 1 keyframe interval" in done.error_line
+    name, receiver = ("x.disclosure", "lawyer") if how == "disclose" else ("x.release", "p1")
+    (epoch_id,) = scene.package(name, receiver).epochs
+    assert epoch_id == made.key_records()[0].epoch_id
+
+
+@pytest.mark.parametrize("how", ["disclose", "release"])
+def test_groups_that_nobody_signed_name_no_track(scene: Scene, how: str) -> None:
+    made = make_evidence(tracks=WALKS)
+    for at in made.where("group")[:3]:  # all of the first epoch
+        made.packets[at].records[-1] = flipped(made.packets[at].records[-1], -1)
+    made.write(scene.clip)
+    done = hand_on(scene, how)
+    assert done.code == 0 and "in 1 of 1 keyframe intervals" in done.out
+    done = hand_on(scene, how, "--to", "0.7", "--overwrite")
+    assert done.code == 2 and "nothing is sealed there" in done.error_line
+
+
+def test_a_key_record_that_nobody_signed_is_not_used(scene: Scene) -> None:
+    made = make_evidence(tracks=WALKS, epochs=1)
+    made.packets[0].records[0] = flipped(made.packets[0].records[0], -1)
+    made.write(scene.clip)
+    done = scene.release("dpo")
+    assert done.code == 2 and "not as the service signs it" in done.error_line
+
+
+# --- one number, two people ---
+
+
+@pytest.mark.parametrize("how", ["disclose", "release"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_track_of_two_sessions_is_two_people(scene: Scene, how: str, cut: bool) -> None:
+    """Also where the second is cut out of the middle of its session."""
+    made, other = make_evidence(tracks=WALKS, epochs=1), make_evidence(tracks=WALKS, seed=4)
+    made.packets += other.packets[20:] if cut else other.packets[:20]
+    made.write(scene.clip)
+    done = hand_on(scene, how)
+    assert done.code == 2 and done.error_line == (
+        "bauta: track 2 is in 2 sessions of this clip (0:00.0–0:00.7, 0:00.8–0:01.5), which are "
+        "different people: give --from and --to inside one"
+    )
+    assert scene.entries() == [] and not list(scene.folder.glob("x.*"))
+    done = hand_on(scene, how, "--from", "0.9", "--to", "1.5")
+    assert done.code == 0 and "in 1 of 1 keyframe intervals" in done.out
+    assert hand_on(scene, how, "--to", "0.7", "--overwrite").code == 0
+
+
+# --- names from anybody ---
+
+EVIL = "dpo\x1b[31m\x07\n\x9b2J\u202e"
+
+
+def test_names_do_not_steer_the_terminal(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [group_of(EVIL, [scene.people["dpo"]]), group_of("x\x9b31m", [scene.people["p1"]])]
+    monkeypatch.setattr(support.evidence, "recipient_groups", lambda _: groups)
+    make_evidence_clip(scene.clip, tracks=WALKS)
+    for done in (
+        scene.disclose("stranger"),
+        scene.disclose("dpo", "p1"),
+        scene.release("dpo"),
+        scene.release("dpo", "p1", more=("--overwrite",)),
+        scene.release("dpo", more=("--for", "no\x1b[31m\udcff", "--overwrite")),
+    ):
+        told = done.out + done.err
+        assert told and all(letter.isprintable() or letter == "\n" for letter in told)
+        assert len(told.splitlines()) <= 2
+    assert "what dpo?[31m???2J? has" in scene.release("dpo", more=("--overwrite",)).out

@@ -16,7 +16,7 @@ from pipeline.compose.gate import Zones
 from pipeline.config import settings_from
 from pipeline.errors import SettingsError, VaultError
 from pipeline.frames import FaceBox, RawFrame, planes_of
-from pipeline.sealing import DARK, Evidence, Site, load_groups
+from pipeline.sealing import DARK, NO_SIDECAR, Evidence, Site, load_groups
 from pipeline.settings import CameraSettings, GroupSettings
 from pipeline.vault.identity import create_identity
 from support.flow import is_curtain
@@ -129,6 +129,24 @@ def test_with_recipients_the_gate_hands_the_originals_over(keys: Path) -> None:
     originals = evidence.originals.take(frame.number)
     assert frame.redacted is None
     assert originals is not None and [tile.track_id for tile in originals.faces] == [1]
+
+
+def test_a_sidecar_that_cannot_be_written_darkens_the_stream(keys: Path) -> None:
+    evidence = build_evidence(
+        camera(carrier="sidecar").model_copy(update={"publish": ["x.mp4"]}),
+        Site("head-office", {"dpo": group(keys, "a")}),
+    )
+    assert evidence is not None
+    lost = False
+    evidence.watch(lambda: lost)
+    assert evidence.refusal() is None
+    lost = True
+    assert evidence.refusal() == NO_SIDECAR
+
+
+def test_a_sidecar_beside_nothing_is_a_mistake(keys: Path) -> None:
+    with pytest.raises(SettingsError, match="sidecar writes beside a file or a recording"):
+        started({"dpo": group(keys, "a")}, carrier="sidecar")
 
 
 # --- settings ---

@@ -37,6 +37,7 @@ PLAN = SealPlan(
     key_every_seconds=None,
     live=False,
     in_stream=True,
+    beside=False,
 )
 
 
@@ -115,14 +116,12 @@ class Bench:
         self.groups: list[RecipientGroup] | VaultError = [
             RecipientGroup("dpo", 1, (identity.recipient,))
         ]
-        self.kept: list[tuple[list[bytes], bool]] = []
         self.counts = SealCounts()
         self.sealer = Sealer(
             plan,
             load_groups=self.load,
             key=key,
             open_encoder=open_encoder,
-            keep=lambda records, begins: self.kept.append((list(records), begins)),
             counts=self.counts,
             now=lambda: 1_700_000_000.5,
         )
@@ -338,22 +337,25 @@ def test_a_frame_without_originals_is_in_its_group_all_the_same(
     assert [entry.place.offsets for entry in group.entries] == [(6, 7)]
 
 
-def test_the_sidecar_gets_the_same_bytes_and_the_packets_stay_as_they_were(
+def test_for_a_sidecar_records_go_beside_and_the_packets_stay_as_they_were(
     key: SigningKey, identity: Identity
 ) -> None:
     given = packets(12)
-    bench = Bench(key, identity, replace(PLAN, in_stream=False))
-    out = bench.run(given, lambda n: originals(n, 1))
+    out = Bench(key, identity, replace(PLAN, in_stream=False, beside=True)).run(
+        given, lambda n: originals(n, 1)
+    )
     assert [p.data for p in out] == [p.data for p in given]
-    kinds = [(record[0], begins) for some, begins in bench.kept for record in some]
-    assert kinds == [(1, True), (2, False), (2, False), (1, True), (2, False)]
+    kinds = {p.frame: [record[0] for record in p.records] for p in out if p.records}
+    assert kinds == {0: [1], 7: [2], 9: [2], 10: [1], 11: [2]}
 
 
 def test_both_carriers_have_the_same_bytes(key: SigningKey, identity: Identity) -> None:
-    bench = Bench(key, identity)
-    out = bench.run(packets(12), lambda n: originals(n, 1))
-    in_stream = [r for p in out for r in records_in(split_nals(p.data, Framing(0)), "h264")]
-    assert in_stream == [record for some, _ in bench.kept for record in some]
+    out = Bench(key, identity, replace(PLAN, beside=True)).run(
+        packets(12), lambda n: originals(n, 1)
+    )
+    for packet in out:
+        in_stream = records_in(split_nals(packet.data, Framing(0)), "h264")
+        assert tuple(in_stream) == packet.records
 
 
 # --- what fails ---
@@ -451,19 +453,6 @@ def test_a_tile_codec_that_raises_loses_one_frame_and_nothing_else(
     # what follows a lost packet could not be decoded: the video begins anew
     starts = [item.starts_video for item in parse_tiles(plain)]
     assert starts == [True, False, False, True, False, False, False]
-
-
-def test_a_sidecar_that_cannot_be_written_is_an_alarm(key: SigningKey, identity: Identity) -> None:
-    bench = Bench(key, identity)
-
-    def full(_records: Sequence[bytes], _begins: bool) -> None:
-        raise VaultError("the sidecar x cannot be written: the disk is full")
-
-    bench.sealer._keep = full
-    given = packets(12)
-    out = bench.run(given, lambda n: originals(n, 1))
-    assert [p.data for p in out] == [p.data for p in given]
-    assert bench.counts.alarm == "the sidecar x cannot be written: the disk is full"
 
 
 # --- detail keyframes ---
