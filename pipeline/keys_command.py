@@ -24,6 +24,7 @@ from .vault.identity import (
 )
 from .vault.opening import EpochKeys
 from .vault.package import make_release
+from .vault.signing import fingerprint, load_public, officer_key, public_line
 
 
 def new_key(options: argparse.Namespace) -> int:
@@ -41,17 +42,38 @@ def new_key(options: argparse.Namespace) -> int:
 
 
 def show_key(options: argparse.Namespace) -> int:
-    """Print the public key of a .key or .pub file. Raises UsageError, KeyRefused."""
+    """Print the public key of a .key or .pub file. Raises UsageError, KeyRefused.
+
+    The fingerprint on stderr is what log, `verify` and reports call its holder.
+    """
     path: Path = options.file
     if path.suffix == ".pub":
-        print(load_recipient(path).public)
+        _show_public(path)
         return 0
     encrypted = is_encrypted(path)
     identity = load_identity(path, partial(passwords.ask, printable(f"Passphrase of {path}: ")))
     print(identity.recipient.public)
+    _show_signer(path, officer_key(identity).public)
     how = "encrypted with a passphrase" if encrypted else "NOT encrypted"
     print(printable(f"{path}: {how}"), file=sys.stderr)
     return 0
+
+
+def _show_public(path: Path) -> None:
+    try:
+        signer = load_public(path)
+    except UsageError:  # made before there were signing keys, or no public key at all
+        print(load_recipient(path).public)
+        return
+    try:
+        print(load_recipient(path).public)
+    except UsageError:  # a service's: it signs, and nothing is sealed for it
+        print(public_line(signer))
+    _show_signer(path, signer)
+
+
+def _show_signer(path: Path, public: bytes) -> None:
+    print(printable(f"{path}: signs as {fingerprint(public)}"), file=sys.stderr)
 
 
 def release_key(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.vault.signing import fingerprint, load_public, public_line, service_key
 from support.flow import bauta
 
 
@@ -21,6 +22,17 @@ def test_a_new_key_says_where_it_is_and_shows_the_public_half(tmp_path: Path) ->
     assert age == public and ssh.startswith("ssh-ed25519 AAAA")
     shown = bauta("keys", "show", tmp_path / "a.key")
     assert shown.out.strip() == public and "NOT encrypted" in shown.err
+    known = fingerprint(load_public(tmp_path / "a.pub"))
+    assert f"signs as {known}" in shown.err
+    of_public = bauta("keys", "show", tmp_path / "a.pub")
+    assert of_public.out.strip() == public and f"signs as {known}" in of_public.err
+
+
+def test_the_key_of_a_service_is_shown_as_what_it_is(tmp_path: Path) -> None:
+    key = service_key(tmp_path / "service.key")
+    shown = bauta("keys", "show", tmp_path / "service.pub")
+    assert shown.code == 0 and shown.out.split()[:2] == public_line(key.public).split()[:2]
+    assert fingerprint(key.public) in shown.err
 
 
 def test_where_nobody_can_be_asked(tmp_path: Path) -> None:
