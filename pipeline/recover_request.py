@@ -17,6 +17,7 @@ from .recover.log import log_recovery
 from .recover.manifest import KeyNote, PackageNote, manifest_path, report_path
 from .recover.signed import check_one_session, is_record_signed, signed_epochs, tracks_in
 from .recover.video import Wanted
+from .recover.wording import clock, counted
 from .recover_options import (
     check_dest,
     checked_case,
@@ -118,6 +119,7 @@ def checked_request(options: argparse.Namespace) -> Request:
         drop_audio=options.drop_audio,
         stills=options.stills,
     )
+    _check_asked(request)
     _check_sessions(request)
     return request
 
@@ -152,6 +154,37 @@ def _tracks(asked: Sequence[int] | None, given: Sequence[Given]) -> frozenset[in
     if common := frozenset.intersection(*about):
         return common
     raise UsageError("the packages are about different tracks, or about none: give --track ID")
+
+
+def _check_asked(request: Request) -> None:
+    """What anybody can see of a clip, and only where its records are as they were.
+
+    Else what is said would tell which check had failed. Raises UsageError.
+    """
+    clip, tracks = request.clip, request.wanted.tracks
+    if request.wanted.from_seconds > clip.length_seconds:
+        raise UsageError(
+            f"--from {clock(request.wanted.from_seconds)} is after the end of {clip.clip}, which "
+            f"is {clock(clip.length_seconds)} long"
+        )
+    if clip.problems:
+        return
+    if clip.is_without_records:
+        raise UsageError(
+            f"{clip.clip} holds no records of bauta/1: it was protected without evidence, or a "
+            "recorder took them out (then give its --sidecar)"
+        )
+    here = {
+        entry.place.track
+        for epoch in clip.epochs
+        for group in epoch.groups
+        for entry in group.entries
+    }
+    if missing := sorted(tracks - here):
+        raise UsageError(
+            f"not in {clip.clip}: {counted(len(missing), 'track')} asked for "
+            f"({', '.join(map(str, missing))}); see who is with: bauta tracks"
+        )
 
 
 def _check_sessions(request: Request) -> None:

@@ -154,7 +154,7 @@ def read_clip(clip: Path, sidecar: Path | None = None) -> ClipRecords:
 
 
 def _of_file(frames: Sequence[ClipFrame], held: int, streams: int) -> Iterator[str]:
-    """What a player would show otherwise than the records say. `held`: 0 where the file says it not."""
+    """What players show otherwise than the records say. `held`: 0 where the file does not say."""
     if streams > 1:
         yield (
             f"the file holds {streams} video streams, and the records are of one: a player may "
@@ -170,14 +170,12 @@ def _as_sealed(
     epoch: Epoch, frames: Sequence[ClipFrame], size_px: tuple[int, int], problems: Problems
 ) -> Epoch:
     """Without its frames where they are shown with other parameter sets: cropped, or moved."""
-    if (epoch.record.width_px, epoch.record.height_px) != size_px:
-        problems.add(Problems.SIZE)
-        return replace(epoch, positions={})
     said, shown = epoch.record.parameters, frames[epoch.start].parameters
-    if said in (NO_PARAMETERS, shown):
-        return epoch
-    problems.add(Problems.PARAMETERS)
-    return replace(epoch, positions={})
+    is_other_size = (epoch.record.width_px, epoch.record.height_px) != size_px
+    is_shown_otherwise = said not in (NO_PARAMETERS, shown)
+    problems.add(Problems.SIZE, is_other_size)
+    problems.add(Problems.PARAMETERS, is_shown_otherwise)
+    return replace(epoch, positions={}) if is_other_size or is_shown_otherwise else epoch
 
 
 def _read_frames(file: ClipFile, found: _Found, problems: Problems) -> list[ClipFrame]:

@@ -148,7 +148,7 @@ class _EpochTiles:
         self._videos: dict[tuple[EntryKind, int], TileDecoder] = {}
         self._keys: dict[int, tuple[int, Tile]] = {}  # track: (frame counter, last face tile)
         self._ready: dict[int, FrameTiles] = {}
-        self._sealed: deque[_Sealed] = deque()  # opened, and not decoded yet; in order
+        self._waiting: deque[_Sealed] = deque()  # opened, and not decoded yet; in order
 
     def at(self, position: int) -> FrameTiles:
         if not is_size_as_sealed(self._opening.epoch, self._size_px):
@@ -196,7 +196,7 @@ class _EpochTiles:
                 why = NOT_OPENED if is_good else NOT_SIGNED
                 frames[counter].missing.append((place.track, why))
         # frame by frame: a motion needs the face before it, not that at the group's end
-        self._sealed.extend(sorted(found, key=lambda item: (item.counter, item.place.kind)))
+        self._waiting.extend(sorted(found, key=lambda item: (item.counter, item.place.kind)))
 
     def _claims(self, group: GroupRecord) -> list[list[Claim]]:
         """Where everybody is shown nobody needs to be kept out."""
@@ -223,8 +223,8 @@ class _EpochTiles:
 
     def _decode_until(self, end: int) -> None:
         """All that is sealed of the frames before the counter `end`."""
-        while self._sealed and self._sealed[0].counter < end:
-            sealed = self._sealed.popleft()
+        while self._waiting and self._waiting[0].counter < end:
+            sealed = self._waiting.popleft()
             frame = self._ready.get(sealed.counter, FrameTiles())
             self._make(sealed, frame)
 

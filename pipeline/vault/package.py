@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 MAGIC = b"bauta/1 package\n"
 SIGNATURE_LABEL = b"bauta/1 package"
-MOST_BYTES = 64 * 2**20  # a day in epochs of a second has 25 MiB for a track of two groups
+MOST_BYTES = 32 * 2**20  # a day in epochs of a second has 25 MiB for a track of two groups
+# Python makes an object of each value, which costs up to a hundred times its bytes. A package's
+# values are long: an epoch of one group and one track has 6 commas and brackets in 220 bytes.
+_BYTES_A_MARK, _SPARE_MARKS = 32, 2**16
+_MOST_NAMED_TRACKS = 4096
 _CONTEXT_BYTES, _LENGTH_BYTES = 32, 4
 
 What: TypeAlias = Literal["disclosure", "release"]
@@ -192,6 +196,8 @@ def _epoch_fields(epoch: PackageEpoch) -> dict[str, object]:
 
 
 def _parsed(content: bytes) -> Package:
+    if sum(map(content.count, b"[{,")) > len(content) // _BYTES_A_MARK + _SPARE_MARKS:
+        raise RecordError("a package's content has more in it than a package of its size")
     try:
         fields = json.loads(content)
         epochs = [_parsed_epoch(epoch) for epoch in _list(fields["epochs"])]
@@ -232,7 +238,9 @@ def _parsed_epoch(fields: Any) -> PackageEpoch:
 def _tracks(value: Any) -> tuple[int, ...] | None:
     if value is None:
         return None
-    if any(type(track) is not int or not 0 <= track < SCENE_TRACK for track in _list(value)):
+    if len(_list(value)) > _MOST_NAMED_TRACKS:
+        raise ValueError("tracks")
+    if any(type(track) is not int or not 0 <= track < SCENE_TRACK for track in value):
         raise ValueError("tracks")
     return tuple(value)
 

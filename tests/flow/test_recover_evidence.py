@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,13 @@ import numpy as np
 import pytest
 
 from pipeline import recover_evidence
+from pipeline.errors import SinkError
 from pipeline.evidence.group_record import EntryKind
 from pipeline.evidence.nal import Codec
 from pipeline.recover import evidence_video
 from pipeline.recover.clip_records import read_clip
 from pipeline.recover.manifest import manifest_path, report_path, sha256_of
+from pipeline.recover.video import RecoveredVideo
 from pipeline.recover_request import NOTHING
 from pipeline.vault import audit
 from pipeline.vault.identity import Identity
@@ -380,7 +384,6 @@ def damaged(sealed: Sealed, how: str, other: Sealed) -> Sealed:
         "truncated key record",
         "no key record",
         "no group",
-        "no records",
         "other pictures",
     ],
 )
@@ -392,6 +395,19 @@ def test_attacked_records_open_nothing(how: str, carrier: str, case: Case, tmp_p
     clip = damaged(sealed, how, other).clip.write(tmp_path / "clip.mp4", carrier=carrier)
     dest = tmp_path / "out.mp4"
     assert_refused(recover(clip, dest, case.dpo), dest)
+
+
+def test_what_anybody_can_see_is_said_before_a_key_is_tried(case: Case, tmp_path: Path) -> None:
+    sealed = seal_clip({"dpo": [case.dpo.identity]}, epochs=1, frames=6)
+    clip, dest = sealed.clip.write(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
+    bare = damaged(sealed, "no records", sealed).clip.write(tmp_path / "bare.mp4")
+    for done, said in (
+        (recover(bare, dest, case.dpo), "holds no records of bauta/1"),
+        (recover(clip, dest, case.dpo, "--track", "99", "--track", "98"), "(98, 99)"),
+        (recover(clip, dest, case.dpo, "--from", "1:00"), "after the end"),
+    ):
+        assert done.code == 2 and said in done.error_line
+        assert not dest.exists()
 
 
 def test_replayed_records_give_their_own_frames_alone(case: Case, tmp_path: Path) -> None:
@@ -561,6 +577,62 @@ def sound_of(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         in_ts = container.format.name == "mpegts"
         return [bytes(p)[7 if in_ts else 0 :] for p in container.demux(audio=0) if p.size]
+
+
+def test_a_rerun_that_fails_leaves_the_earlier_stills(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stills = tmp_path / "faces"
+    options = (case.dpo, "--stills", stills, "--overwrite")
+    assert recover(case.clip, tmp_path / "out.mp4", *options).code == 0
+    before = {path.name: path.read_bytes() for path in stills.iterdir()}
+    assert before
+
+    def fail(*_: object) -> None:
+        raise SinkError("the disk is full")
+
+    for owner, name in ((recover_evidence, "_write_stills"), (RecoveredVideo, "close")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            assert recover(case.clip, tmp_path / "out.mp4", *options).code != 0
+        assert {path.name: path.read_bytes() for path in stills.iterdir()} == before
+
+
+def test_two_video_streams_are_refused(case: Case, tmp_path: Path) -> None:
+    path, dest = tmp_path / "two.mp4", tmp_path / "out.mp4"
+    with av.open(str(case.clip)) as source, av.open(str(path), "w") as target:
+        first, second = (target.add_stream_from_template(source.streams.video[0]) for _ in range(2))
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = first if packet.is_keyframe else second
+                target.mux(packet)
+    done = recover(path, dest, case.dpo)
+    assert done.code == 1 and "holds 2 video streams" in done.error_line
+    assert not list(tmp_path.glob("out*")) and not audit.audit_path().exists()
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg binary")
+def test_a_cropped_clip_is_refused(case: Case, tmp_path: Path) -> None:
+    cropped, dest = tmp_path / "cropped.mp4", tmp_path / "out.mp4"
+    command = ["ffmpeg", "-v", "error", "-i", str(case.clip), "-c", "copy"]
+    subprocess.run([*command, "-bsf:v", "h264_metadata=crop_right=32", str(cropped)], check=True)
+    done = recover(cropped, dest, case.dpo)
+    assert done.code == 1 and "it was sealed at" in done.error_line
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_names_that_are_not_utf_8(case: Case, tmp_path: Path) -> None:
+    clip = tmp_path / os.fsdecode(b"clip\xf8.mp4")
+    shutil.copyfile(case.clip, clip)
+    dest = tmp_path / os.fsdecode(b"out\xf8.mp4")
+    done = bauta(
+        *("recover", clip, dest, "--key", case.dpo.key),
+        *("--case", os.fsdecode(b"17\xf8"), "--reason", os.fsdecode(b"\xf8")),
+    )
+    assert done.code == 0, done.err
+    manifest = manifest_of(dest)
+    assert manifest["clip"]["name"] == clip.name and manifest["reason"] == "\udcf8"
+    assert report_path(dest).exists()
 
 
 def test_stills_for_the_file(case: Case, tmp_path: Path) -> None:

@@ -288,3 +288,13 @@ def test_places_are_pixels_of_the_keyframe() -> None:
     # a pixel here is half a one there, and their outer edges meet
     np.testing.assert_allclose(places[0, 0], (9.75, 19.75))
     np.testing.assert_allclose(places[-1, -1], (49.25, 59.25))
+
+
+@pytest.mark.parametrize("chroma", [False, True])
+def test_a_part_of_the_positions_is_that_of_the_whole(chroma: bool) -> None:
+    grid = np.random.default_rng(1).integers(-400, 400, (9, 9, 2)).astype(np.int16)
+    motion = Motion(0, (10, 20, 44), (-30, 8, 86), grid)
+    part = (slice(3, 31), slice(20, 43))
+    whole = key_positions_px(motion, (4, 6), chroma=chroma)
+    for axis, found in enumerate(key_positions_px(motion, (4, 6), chroma=chroma, part=part)):
+        np.testing.assert_array_equal(found, whole[axis][part])

@@ -10,12 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.evidence.body import TileItem
 from pipeline.evidence.group_record import EntryKind, GroupRecord, parse_group_record
 from pipeline.evidence.key_record import parse_key_record
+from pipeline.frames import YuvPlanes
+from pipeline.recover import evidence
 from pipeline.recover.clip_records import ClipRecords, read_clip
 from pipeline.recover.evidence import ClipTiles, FrameTiles, Opening
-from pipeline.recover.gaps import NO_RECORD, NOT_DECODED, NOT_OPENED, NOT_SIGNED, Gaps
+from pipeline.recover.gaps import (
+    NO_RECORD,
+    NOT_DECODED,
+    NOT_OPENED,
+    NOT_SIGNED,
+    OTHER_SIZE,
+    TOO_MUCH,
+    Gaps,
+)
 from pipeline.recover.signed import is_record_signed
+from pipeline.recover.tile_decoder import TileDecoder
 from pipeline.recover.video import Wanted
 from pipeline.vault.identity import Identity
 from pipeline.vault.opening import open_epoch
@@ -268,3 +280,99 @@ def test_gaps_are_ranges_of_frames() -> None:
     assert told == [(None, 0, 7, NO_RECORD), (2, 3, 5, NOT_DECODED), (2, 9, 9, NOT_DECODED)]
     assert str(gaps.listed(seconds)[1]) == f"frames 3–5 (0:00.1–0:00.2), track 2: {NOT_DECODED}"
     assert str(gaps.listed(seconds)[2]).startswith("frame 9 (0:00.3–0:00.3)")
+
+
+# --- made up to cost, by whoever has the recipients' public keys ---
+
+
+def motions_in(folder: Path) -> Made:
+    identity, _ = new_identity(folder, "moving")
+    sealed = seal_clip({"dpo": [identity]}, epochs=1, frames=10, faces=1, detail="keyframes")
+    return Made(sealed, identity, folder)
+
+
+def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[TileItem]:
+    decoded: list[TileItem] = []
+    decode = TileDecoder.decode
+
+    def counted(self: TileDecoder, item: TileItem) -> YuvPlanes | None:
+        decoded.append(item)
+        return decode(self, item)
+
+    monkeypatch.setattr(TileDecoder, "decode", counted)
+    return decoded
+
+
+def test_what_covers_more_than_a_picture_can_is_listed(
+    small: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = small.sealed.tiles()
+    tiles, clip = tiles_of(small)
+    width, height = clip.size_px
+    sizes = [item.box_xywh_px[2] * item.box_xywh_px[3] for item, _ in sealed[0]]
+    monkeypatch.setattr(evidence, "_SPARE_PX", 0)
+    monkeypatch.setattr(evidence, "MOST_COVER", (sizes[0] + 1) / (width * height))
+    decoded = count_decoded(monkeypatch)
+    first, *_ = all_of(tiles, clip)
+    assert [tile.item for tile in first.tiles] == [sealed[0][0][0]]
+    assert [why for _, why in first.missing] == [TOO_MUCH] * (len(sizes) - 1)
+    assert len(decoded) <= len(clip.frames)
+
+
+def test_frames_are_decoded_as_they_are_asked_for(
+    small: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = count_decoded(monkeypatch)
+    tiles, _ = tiles_of(small)
+    tiles.at(1)
+    assert len(decoded) == sum(len(frame) for frame in small.sealed.tiles()[:2])
+
+
+@pytest.mark.parametrize("most", ["MOST_VIDEOS", "MOST_VIDEO_COVER"])
+def test_tile_videos_are_not_without_end(
+    most: str, small: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "_SPARE_PX", 0)
+    tiles, clip = tiles_of(small)
+    monkeypatch.setattr(evidence, most, 1 if most == "MOST_VIDEOS" else 0.001)
+    for frame in all_of(tiles, clip):
+        assert len(frame.tiles) == (most == "MOST_VIDEOS")
+        assert frame.missing and {why for _, why in frame.missing} == {NOT_DECODED}
+
+
+def test_a_motion_larger_than_a_picture_is_listed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = motions_in(folder)
+    tiles, clip = tiles_of(made)
+    assert any(frame.moved for frame in all_of(tiles, clip))
+    tiles, clip = tiles_of(made)
+    monkeypatch.setattr(evidence, "MOST_SIDES", 0.01)
+    frames = all_of(tiles, clip)
+    assert not any(frame.moved for frame in frames)
+    assert {why for frame in frames for _, why in frame.missing} == {TOO_MUCH}
+
+
+def test_the_first_of_eight_moved_faces_stays_in_its_rectangle(folder: Path) -> None:
+    made = motions_in(folder)
+    tiles, clip = tiles_of(made, wanted=Wanted(tracks=frozenset({1})))
+    frames = all_of(tiles, clip)
+    places = [
+        (group.head.first + entry.place.offsets[0], entry.place.box_xywh_px)
+        for group in clip.epochs[0].groups
+        for entry in group.entries
+        if entry.place.kind is EntryKind.MOTION
+    ]
+    assert places
+    for at, box in places:
+        assert [moved.within_px for moved in frames[at].moved] == [box]
+        assert [track for track, _ in frames[at].claims] == [1]
+
+
+def test_a_clip_of_another_size_opens_nothing(small: Made) -> None:
+    tiles, clip = tiles_of(small)
+    (epoch,) = clip.epochs
+    opening = Opening(epoch, open_epoch(epoch.record, identities=[small.identity]), True)
+    other = ClipTiles(replace(clip, size_px=(64, 64)), [opening], Wanted())
+    assert tiles.opens_anything() and not other.opens_anything()
+    assert [other.at(0).missing, other.at(0).has_any] == [[(None, OTHER_SIZE)], False]

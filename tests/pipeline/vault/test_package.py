@@ -259,3 +259,38 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(package) + repr(package.epochs[record.epoch_id])
     assert repr(secret)[2:-1] not in shown and secret.hex() not in shown
     assert "AGE-SECRET" not in repr(purpose(DPO, LAWYER))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"epochs":[' + b",".join([b"[]"] * 300_000) + b"]}",
+        b"[" * 300_000,
+        b"{" + b",".join([b'"a":1'] * 300_000) + b"}",
+    ],
+)
+def test_content_of_many_small_things_is_not_parsed(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be an object of Python's, a hundred times as large."""
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(RecordError, match="more in it"):
+        open_package(packed(content), LAWYER)
+
+
+def test_a_day_of_short_epochs_is_not_too_much() -> None:
+    fields = inside(release(), POLICE)
+    (first, *_) = fields["epochs"]
+    epoch = first | {"groups": {"a": {"1": "00" * 32}}}
+    fields["epochs"] = [epoch | {"id": f"{number:032x}"} for number in range(86_400)]
+    content = json.dumps(fields, separators=(",", ":")).encode()
+    assert len(open_package(packed(content), LAWYER).epochs) == 86_400
+
+
+def test_tracks_without_end_are_refused() -> None:
+    fields = inside(disclosure(), LAWYER)
+    fields["tracks"] = list(range(4096))
+    assert len(open_package(packed(json.dumps(fields).encode()), LAWYER).tracks or ()) == 4096
+    fields["tracks"] = list(range(4097))
+    with pytest.raises(RecordError, match="breaks the format"):
+        open_package(packed(json.dumps(fields).encode()), LAWYER)
