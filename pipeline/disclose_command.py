@@ -24,6 +24,7 @@ from .recover_options import (
     warn_unverified,
 )
 from .terminal import say, warn
+from .vault.effort import Effort
 from .vault.identity import Identity, Recipient, load_recipient
 from .vault.opening import EpochKeys, open_epoch
 from .vault.package import MOST_BYTES, Package, Purpose, make_disclosure, open_package
@@ -120,6 +121,7 @@ def prepare(
     check_one_session(clip, present, tracks or ())
     identities = tuple(read_identity(path) for path in options.key)
     packages = [_opened_release(data, identities) for data in releases]
+    effort = Effort()  # for the whole clip: hostile records are many
     return Handover(
         clip=clip,
         dest=options.dest,
@@ -134,7 +136,7 @@ def prepare(
         pinned=pinned,
         left_out=len(in_time) - len(signed),
         keys=tuple(
-            open_epoch(each.epoch.record, identities=identities, packages=packages)
+            open_epoch(each.epoch.record, identities=identities, packages=packages, effort=effort)
             for each, _ in present
         ),
         present={each.epoch.record.epoch_id: there for each, there in present},

@@ -26,6 +26,7 @@ from .recover_options import (
     read_identity,
 )
 from .vault.audit_line import Head
+from .vault.effort import Effort
 from .vault.identity import Identity
 from .vault.opening import open_epoch
 from .vault.package import MOST_BYTES, Package, open_package
@@ -267,6 +268,7 @@ def openings_of(request: Request) -> list[Opening]:
     """Of the epochs in the time that is wanted; of no other a secret is touched."""
     seconds = request.clip.seconds
     openings = []
+    effort = Effort()  # for the whole clip: hostile records are many
     for epoch in request.clip.epochs:
         if not any(is_in_time(each, request.wanted) for each in seconds[epoch.start : epoch.end]):
             continue
@@ -275,6 +277,7 @@ def openings_of(request: Request) -> list[Opening]:
             epoch.record,
             identities=request.identities if is_signed and not request.by_packages_alone else (),
             packages=[given.package for given in request.given] if is_signed else (),
+            effort=effort,
         )
         openings.append(Opening(epoch, keys, is_signed))
     return openings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def test_a_sidecar_leaves_the_stream_as_it_was(
         result = recovered(clip, back, *office.both, *given)
         assert opened_faces(result) == 2 * people.frames and result["gaps"] == []
         assert verified(clip, office.service, *given)["whole"]
-    assert_nothing_opened(recover(stripped, tmp_path / "none.mp4", *office.both))
+    done = recover(stripped, tmp_path / "none.mp4", *office.both)
+    assert done.code == 2 and "holds no records" in done.error_line
 
 
 def sidecar_of(clip: Path) -> Path:
@@ -140,6 +142,14 @@ def test_copied_and_cut_it_stays_whole(office: Office, people: Clip, tmp_path: P
     for clip, frames in ((previous, people.frames), (cut, second.end - second.start)):
         result = recovered(clip, tmp_path / f"{clip.stem}-back.mp4", *office.both)
         assert opened_faces(result) == 2 * frames and result["gaps"] == []
+
+
+@pytest.mark.slow
+def test_lossless_is_the_camera_bit_by_bit(office: Office, people: Clip, tmp_path: Path) -> None:
+    out, back = tmp_path / "out.mp4", tmp_path / "back.mp4"
+    protect(people.path, out, "--detail", "lossless", *sealed_for(*office.both))
+    recovered(out, back, *office.both, *EXACT)
+    assert_shown_as_filmed(people, planes_in(back), db=math.inf)
 
 
 @pytest.mark.slow
@@ -184,23 +194,26 @@ def test_records_with_a_bit_flipped_or_cut_short_open_nothing(
     sidecar, none = tmp_path / "hurt.bauta", tmp_path / "none.mp4"
     given = ("--sidecar", sidecar, *office.both)
     sidecar.write_bytes(brief.sidecar)
+    key_record, _ = read_records(sidecar)
     recovered(brief.clip, tmp_path / "back.mp4", *given)
     there = sorted(path.name for path in tmp_path.iterdir())
     random = np.random.default_rng(3)
-    length = len(brief.sidecar)
-    begin = len(b"bauta/1 sidecar\n") + 4
+    begin, length = len(b"bauta/1 sidecar\n") + 4, len(brief.sidecar)
     hurt = []
     for at in (begin, length - 1, *random.integers(begin, length, 30)):
         changed = bytearray(brief.sidecar)
         changed[at] ^= 1 << int(random.integers(8))
         hurt.append(bytes(changed))
-    hurt += [brief.sidecar[:end] for end in (length - 1, *random.integers(begin, length, 8))]
+    of_group = begin + len(key_record)
+    hurt += [brief.sidecar[:end] for end in (length - 1, *random.integers(of_group, length, 8))]
     for data in hurt:
         sidecar.write_bytes(data)
         entries = lines_of_log()
         assert_nothing_opened(recover(brief.clip, none, *given))
         assert sorted(path.name for path in tmp_path.iterdir()) == there
         assert lines_of_log() - entries in (0, 1)  # none where there is nothing to try
+    sidecar.write_bytes(brief.sidecar[: of_group - 1])  # anybody can see that none is left
+    assert recover(brief.clip, none, *given).code == 2 and not none.exists()
 
 
 def test_a_wrong_key_leaves_a_line_in_the_log_and_nothing_else(
