@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pipeline.seal.group as sealing_of_groups
+from pipeline import sealing
 from pipeline.build import build_evidence, build_service
 from pipeline.encode.probe import choose_encoder
 from pipeline.evidence.group_record import Entry, GroupHead, Place
+from pipeline.seal.tile_encoder import TileEncoder
 from pipeline.sealing import Site
 from pipeline.session import CameraSession
 from pipeline.settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD, GroupSettings, Settings
@@ -47,6 +49,10 @@ def _note_what_is_sealed() -> Sealed:
     return sealed
 
 
+def _live_tiles(*, lossless: bool, live: bool) -> TileEncoder:
+    return TileEncoder(lossless=lossless, live=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--carrier", default="stream")
     parser.add_argument("--codec", default="h264")
     parser.add_argument("--preset", default="veryfast")
+    parser.add_argument("--tiles", choices=("file", "live"), default="file")
     options = parser.parse_args(arguments)
     evidence = {"carrier": options.carrier, "detail": options.detail} if options.recipient else None
     camera = {
@@ -72,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (one,) = settings.cameras
     choose_encoder(one.encode.codec, one.encode.encoder)
     sealed = _note_what_is_sealed()
+    if options.tiles == "live":  # a file at full speed, with the tile coding of live streams
+        vars(sealing)["TileEncoder"] = _live_tiles
     service = build_service(settings.detector)
     session = CameraSession(
         one,

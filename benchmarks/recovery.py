@@ -268,13 +268,16 @@ def bits(bench: Bench, clip: Clip, detail: str) -> Row:
     }
 
 
-def protect_speed(bench: Bench, clip: Clip, rounds: int) -> list[Row]:
-    """Frames a second and CPU time with evidence against without, by turns."""
+def protect_speed(bench: Bench, clip: Clip, rounds: int, tiles: str) -> list[Row]:
+    """Frames a second and CPU time with evidence against without, by turns.
+
+    `tiles`: coded as for a "file" or as for a "live" stream.
+    """
     runs: dict[bool, list[Any]] = {False: [], True: []}
     bench.protect(clips.cut(clip, 25), bench.folder / "warm.mp4")
     for number in range(rounds):
         for sealed in (False, True) if number % 2 == 0 else (True, False):
-            run = bench.protect(clip, bench.folder / "speed.mp4", sealed=sealed)
+            run = bench.protect(clip, bench.folder / "speed.mp4", sealed=sealed, tiles=tiles)
             runs[sealed].append(run)
             progress(f"{clip.name} sealed={sealed}: {run['frames'] / run['seconds']:.1f} frames/s")
     rates = {sealed: [r["frames"] / r["seconds"] for r in each] for sealed, each in runs.items()}
@@ -283,8 +286,8 @@ def protect_speed(bench: Bench, clip: Clip, rounds: int) -> list[Row]:
         for sealed, each in runs.items()
     }
     return [
-        _ratio(clip, "protect: frames/s", rates[False], rates[True], worst=min),
-        _ratio(clip, "protect: CPU ms a frame", cpu[False], cpu[True], worst=max),
+        _ratio(clip, f"protect, {tiles} tiles: frames/s", rates[False], rates[True], worst=min),
+        _ratio(clip, f"protect, {tiles} tiles: CPU ms a frame", cpu[False], cpu[True], worst=max),
     ]
 
 
@@ -354,7 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     for detail in ("default", "lossless", "keyframes")
                 )
             if "speed" in options.parts:
-                speed.rows.extend(protect_speed(bench, three, options.rounds))
+                for tiles in ("live", "file"):
+                    speed.rows.extend(protect_speed(bench, three, options.rounds, tiles))
                 minute = clips.made_clip(1, 60.0)
                 speed.rows.append(recover_speed(bench, minute, max(options.rounds // 2, 1)))
         except RuntimeError as error:

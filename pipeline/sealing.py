@@ -123,7 +123,9 @@ class Evidence:
             ),
             load_groups=self._groups_now,
             key=self._key,
-            open_encoder=partial(TileEncoder, lossless=settings.detail == "lossless"),
+            open_encoder=partial(
+                TileEncoder, lossless=settings.detail == "lossless", live=facts.live
+            ),
             counts=self._counts,
         )
 

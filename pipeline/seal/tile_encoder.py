@@ -29,8 +29,8 @@ _RATE = 25  # frames have no time of their own here; rate control wants to hear 
 # (ipratio): they are all made out of it. Bits for the same PSNR, made 1080p clips with 1 and 5
 # faces: crf +20 %, veryfast +8 %, superfast +15 %, medium -5 % at 1.3 times the time; edges drawn
 # outward instead of the picture around +40 to +100 %.
+_PRESET, _LIVE_PRESET = "faster", "superfast"  # live, the cores are wanted for the stream
 _OPTIONS = {
-    "preset": "faster",
     "tune": "psnr,zerolatency",
     "x264-params": (
         "scenecut=0:keyint=infinite:sliced-threads=0:annexb=1:repeat-headers=1:ref=1"
@@ -46,9 +46,10 @@ class TileEncoder:
     It holds original pixels until it is closed.
     """
 
-    def __init__(self, *, lossless: bool) -> None:
-        """`lossless`: the planes come back bit by bit."""
+    def __init__(self, *, lossless: bool, live: bool = False) -> None:
+        """`lossless`: the planes come back bit by bit. `live`: less work for more bits."""
         self._lossless = lossless
+        self._preset = _LIVE_PRESET if live else _PRESET
         self._context: av.VideoCodecContext | None = None
         self._last: av.VideoFrame | None = None
         self._size_px = (0, 0)
@@ -94,7 +95,11 @@ class TileEncoder:
         context.thread_count = 1
         context.max_b_frames = 0
         context.gop_size = 10_000
-        context.options = {**_OPTIONS, "qp": "0" if self._lossless else str(_QP)}
+        context.options = {
+            **_OPTIONS,
+            "preset": self._preset,
+            "qp": "0" if self._lossless else str(_QP),
+        }
         context.open()
         self._context, self._count = context, 0
         return context
