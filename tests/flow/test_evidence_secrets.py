@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,11 @@ import psutil
 import pytest
 
 from pipeline.evidence.group_record import SCENE_TRACK, EntryKind
+from pipeline.evidence.key_record import KIND, KeyRecord, parse_key_record
 from pipeline.evidence.nal import ANNEX_B, is_slice, split_nals
+from pipeline.evidence.sidecar_file import read_records
 from pipeline.vault.key_files import key_bytes
+from pipeline.vault.opening import open_epoch
 from support.clips import Clip, decode_all, luma
 from support.evidence_flow import (
     RUN_OPTIONS,
@@ -41,6 +45,7 @@ from support.needles import Needles, memory_of, written_files
 from support.rtsp_server import rtsp_camera, rtsp_target
 
 LEAST_PAST = 6  # epochs
+MOST_LOOKS = 10
 RUN_BYTES = 32  # of a row of pixels
 START_BYTES = 64  # of a coded tile
 LEAST_SHADES = 12  # in a run of pixels: what is plain is everywhere
@@ -58,7 +63,6 @@ class Left:
     recording: Path
     stopped_at: float  # seconds since 1970: when its memory was read
     memory: dict[int, list[bytes]]  # of it and its children, by process id
-    own: int  # its process id
     written: set[Path]  # that it had open then
 
     @property
@@ -83,7 +87,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     clip = slow_clip(outside / "slow.mp4")
     dpo = new_officer(outside, "dpo")
     police = [new_officer(outside, "police", f"police{number}") for number in range(3)]
-    for name in ("tmp", "home", "received"):
+    officers = (dpo, police[0], police[2])
+    for name in ("tmp", "home"):
         (folder / name).mkdir()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -107,25 +112,42 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         with running_bauta("run", config, *RUN_OPTIONS) as run:
             run_on(run, 6 * (LEAST_PAST + 2))  # 6 frames are an epoch
             target.wait_for_bytes()
+            (sidecar,) = (folder / "lobby").glob("*.bauta")
             processes = [psutil.Process(run.process.pid)]
             processes += processes[0].children(recursive=True)
-            try:
-                for process in processes:
-                    process.send_signal(signal.SIGSTOP)
-                stopped_at = time.time()
-                memory = {process.pid: memory_of(process.pid) for process in processes}
-                written = set().union(*(written_files(process.pid) for process in processes))
-            finally:
-                for process in processes:
-                    process.send_signal(signal.SIGCONT)
+            for _ in range(MOST_LOOKS):  # one may fall between two epochs
+                with frozen(processes):
+                    stopped_at = time.time()
+                    memory = {process.pid: memory_of(process.pid) for process in processes}
+                    written = set().union(*(written_files(process.pid) for process in processes))
+                newest = Needles(of_groups(newest_record(sidecar), officers))
+                if any(newest.found_in(region) for region in memory[run.process.pid]):
+                    break
+                run_on(run, 2)
+            else:
+                raise AssertionError("nothing of the epoch that goes on is in the memory")
             run_on(run, 12)
             assert stopped(run)["evidence_alarm"] is None
             (folder / "said").write_text(run.out + run.err)
     recording = only_recording(folder / "lobby")
-    officers = (dpo, police[0], police[2])
     assert len(memory) == 2  # it, and what pushes
-    yield Left(clip, officers, folder, recording, stopped_at, memory, run.process.pid, written)
+    yield Left(clip, officers, folder, recording, stopped_at, memory, written)
     memory.clear()
+
+
+@contextmanager
+def frozen(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
+def newest_record(sidecar: Path) -> KeyRecord:
+    return [parse_key_record(data) for data in read_records(sidecar) if data[0] == KIND][-1]
 
 
 # --- what there would be to find ---
@@ -137,6 +159,14 @@ def identities(left: Left) -> Named:
         for text in (secret, secret.lower(), secret.removeprefix("AGE-SECRET-KEY-1")):
             yield f"identity {officer.key.stem}", text.encode()
         yield f"identity {officer.key.stem}, raw", key_bytes(secret)
+
+
+def of_groups(record: KeyRecord, officers: Sequence[Officer]) -> Named:
+    """What an epoch that goes on needs: from it come the keys of entries."""
+    keys = open_epoch(record, identities=[officer.identity for officer in officers])
+    assert keys.opens_everything
+    for group, whole in keys.group_secrets.items():
+        yield f"extracted {group}", hmac.digest(record.epoch_id, whole, hashlib.sha256)
 
 
 def secrets(opened: Opened) -> Named:
