@@ -120,7 +120,11 @@ class Made:
         of = SCENE_TRACK if kind == EntryKind.SCENE else track
         secrets = [
             track_secret(
-                self.plan.secret(group.name), self.plan.epoch_id, self.record.context, group.name, of
+                self.plan.secret(group.name),
+                self.plan.epoch_id,
+                self.record.context,
+                group.name,
+                of,
             )
             for group in self.plan.readers
         ]
