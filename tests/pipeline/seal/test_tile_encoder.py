@@ -245,9 +245,20 @@ def test_an_encoder_that_refuses_begins_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert len(decoded(items)) == 3
 
 
+def test_live_tiles_open_as_well_and_take_more_bits() -> None:
+    tiles = list(moving_face(12, face_px=120))
+    sizes = []
+    for live in (False, True):
+        encoder = TileEncoder(lossless=False, live=live)
+        items = [encoder.encode(tile) for tile in tiles]
+        sizes.append(sum(len(item.packet) for item in items))
+        for made, tile in zip(decoded(items), tiles, strict=True):
+            assert psnr_db(made.y, tile.planes.y) > 36
+    assert sizes[1] > sizes[0]
+
+
 def test_without_the_encoder_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {**tile_encoder._OPTIONS, "preset": "no such thing"}
-    monkeypatch.setattr(tile_encoder, "_OPTIONS", options)
+    monkeypatch.setattr(tile_encoder, "_PRESET", "no such thing")
     with pytest.raises(EncodeError, match="libx264 refused a tile"):
         TileEncoder(lossless=False).encode(next(moving_face(1, face_px=60)))
 
