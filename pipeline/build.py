@@ -20,6 +20,7 @@ from .errors import SettingsError
 from .frames import U8Array
 from .fusion_worker import FusionWorker
 from .in_band import KeyedFuser, ModelName, Sidecars, sidecar_paths
+from .presence import RecordingSession
 from .protect.choose import make_patches
 from .protect.fuse import FaceFuser, FaceFusion
 from .protect.keyed import KeyedProtection
@@ -227,8 +228,13 @@ def _union(polygons: list[list[tuple[float, float]]], frame_px: tuple[int, int])
     return mask
 
 
-def build_sinks(camera: CameraSettings, *, live: bool) -> list[Sink]:
-    """Every destination of a camera, not started. Raises SinkError for an unknown file ending."""
+def build_sinks(
+    camera: CameraSettings, *, live: bool, session: RecordingSession | None = None
+) -> list[Sink]:
+    """Every destination of a camera, not started. Raises SinkError for an unknown file ending.
+
+    `session`: recordings note who is in them.
+    """
     sinks = []
     for target in camera.publish:
         name = without_credentials(target)
@@ -239,7 +245,7 @@ def build_sinks(camera: CameraSettings, *, live: bool) -> list[Sink]:
             open_file = partial(FileWriter, Path(target))
             sinks.append(Sink(name, open_file, live=live, keeps_records=True))
     if camera.record is not None:
-        open_segments = partial(SegmentWriter, camera.id, camera.record)
+        open_segments = partial(SegmentWriter, camera.id, camera.record, session=session)
         sinks.append(Sink("record", open_segments, live=live, keeps_records=True))
     if camera.hls is not None:
         sinks.append(Sink("hls", partial(HlsWriter, camera.id, camera.hls), live=live))

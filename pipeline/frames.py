@@ -135,6 +135,19 @@ class FaceBox:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackBox:
+    """Where a frame hides a face that was seen there: whoever sees the picture may know it."""
+
+    track_id: int  # the number that evidence records give it
+    box_xywh_px: tuple[int, int, int, int]  # inside the frame
+
+    def __post_init__(self) -> None:
+        x, y, width, height = self.box_xywh_px
+        if x < 0 or y < 0 or width < 1 or height < 1:
+            raise ShapeError(f"a track's box must lie inside the frame, got {self.box_xywh_px}")
+
+
+@dataclass(frozen=True, slots=True)
 class Square:
     """Where one face is fused, on the frame's own grid: recovery needs exactly these numbers."""
 
@@ -337,3 +350,5 @@ class EncodedPacket:
     captured_ns: int = 0  # monotonic clock of the source frame; 0 for audio
     frame: int = -1  # counts the video frames of the session from 0; -1 for audio
     records: tuple[bytes, ...] = field(default=(), repr=False)  # evidence, for a sidecar
+    tracks: tuple[TrackBox, ...] = ()  # whose faces the frame hides; none for audio
+    redacted: bool = False  # the whole picture was obscured

@@ -6,6 +6,7 @@ source thread -> raw channel -> protect thread -> protected channel -> encode th
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from .encode.probe import SOFTWARE, choose_encoder, live_preset, preset_costs
 from .errors import BautaError, SinkError
 from .frames import EncodedPacket, RawFrame
 from .intake import Intake, OpenSource, RawItem, SourceGap
+from .presence import RecordingSession
 from .protect.keyed import KeyedCounts
 from .publish.push import is_network
 from .publish.sink import Sink
@@ -75,7 +77,8 @@ class CameraSession:
         self.in_band = in_band
         self.evidence = evidence
         self.gate = build_gate(camera, in_band.overlay if in_band else None, evidence)
-        self.sinks = build_sinks(camera, live=self.live) + (extra_sinks or [])
+        session = RecordingSession(secrets.token_hex(16), evidence is not None, camera.encode.codec)
+        self.sinks = build_sinks(camera, live=self.live, session=session) + (extra_sinks or [])
         if evidence is not None:
             evidence.watch(lambda: any(sink.loses_records for sink in self.sinks))
         self.encoder_name: str | None = None
@@ -360,6 +363,7 @@ class CameraSession:
             for_recovery=self.in_band is not None,
         )
         self.encoder_name = encoder.name
+        self.counts.width_px, self.counts.height_px = first.image.width, first.image.height
         if self.evidence is not None:
             size_px = (first.image.width, first.image.height)
             self.evidence.open(
@@ -375,7 +379,7 @@ class CameraSession:
                 self.counts.frames_out += 1
                 self.counts.rate.tick()
                 if packet.captured_ns:
-                    self.counts.latencies_ns.append(time.monotonic_ns() - packet.captured_ns)
+                    self.counts.note_latency(time.monotonic_ns() - packet.captured_ns)
 
     def _raise_sink_errors(self) -> None:
         for sink in self.sinks:

@@ -27,6 +27,7 @@ from ..frames import (
     FusedFace,
     RawFrame,
     Square,
+    TrackBox,
     U8Array,
     YuvPlanes,
     planes_of,
@@ -59,6 +60,7 @@ class ProtectedFrame:
     is_idr: bool = False  # the encoder must make an IDR frame of it
     fused: tuple[FusedFace, ...] = ()  # faces that are in here to be recovered
     carried: tuple[CarriedFace, ...] = ()  # faces that show an earlier frame's protection, moved
+    tracks: tuple[TrackBox, ...] = ()  # whose faces are hidden, by number; none in the curtain
 
     _owner: ClassVar[object] = _SEAL
 
@@ -197,7 +199,10 @@ class Gate:
             for patch in patches
             if patch.motion is not None
         )
-        protected = _sealed(frame, image, moment, len(faces), fused=fused, carried=carried)
+        tracks = _tracks(faces, planes.size_px)
+        protected = _sealed(
+            frame, image, moment, len(faces), fused=fused, carried=carried, tracks=tracks
+        )
         if copies is not None:  # last: of a frame that falls nothing is kept
             written = list(zip(patches, used, strict=True))
             self._give(lambda: originals_of(copies, planes, written, zones.always, moment.number))
@@ -254,6 +259,7 @@ def _sealed(
     redacted: str | None = None,
     fused: tuple[FusedFace, ...] = (),
     carried: tuple[CarriedFace, ...] = (),
+    tracks: tuple[TrackBox, ...] = (),
 ) -> ProtectedFrame:
     return ProtectedFrame(
         image,
@@ -267,6 +273,27 @@ def _sealed(
         is_idr=moment.is_idr,
         fused=fused,
         carried=carried,
+        tracks=tracks,
+    )
+
+
+def _tracks(faces: Sequence[FaceBox], frame_px: tuple[int, int]) -> tuple[TrackBox, ...]:
+    """One box for each track that was seen: around all of its faces, if it has several.
+
+    What is merely held is hidden too, but nobody may be there: it would make cards of bare walls.
+    """
+    boxes: dict[int, tuple[int, int, int, int]] = {}
+    for face in faces:
+        box = box_in_frame(face, frame_px) if face.is_seen else None
+        if box is not None:
+            other = boxes.get(face.track_id, box)
+            boxes[face.track_id] = (
+                *(min(box[0], other[0]), min(box[1], other[1])),
+                *(max(box[2], other[2]), max(box[3], other[3])),
+            )
+    return tuple(
+        TrackBox(track_id, (x1, y1, x2 - x1, y2 - y1))
+        for track_id, (x1, y1, x2, y2) in sorted(boxes.items())
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import av.error
@@ -13,12 +14,24 @@ from av.video.frame import PictureType
 
 from ..compose.gate import ProtectedFrame
 from ..errors import EncodeError
-from ..frames import EncodedPacket
+from ..frames import EncodedPacket, TrackBox
 from ..runtime.cadence import Cadence
 from ..settings import EncodeSettings
 from ..streams import StreamTemplates
 
 _log = logging.getLogger(__name__)
+
+
+class _InHand(NamedTuple):
+    """What is known of a frame that is in the encoder, for its packet."""
+
+    captured_ns: int
+    frame: int
+    tracks: tuple[TrackBox, ...]
+    redacted: bool
+
+
+_UNKNOWN = _InHand(0, -1, (), False)
 
 
 class Encoder:
@@ -43,7 +56,7 @@ class Encoder:
         """
         self._gop_seconds = settings.gop
         self._idr = Cadence(settings.gop)
-        self._in_hand: dict[int, tuple[int, int]] = {}  # pts to captured_ns and frame
+        self._in_hand: dict[int, _InHand] = {}  # by pts
         self._frames = 0
         container = av.open(io.BytesIO(), "w", format="nut")
         stream = container.add_stream(encoder, rate=fps)
@@ -87,7 +100,9 @@ class Encoder:
         image.pts, image.time_base = frame.pts, frame.time_base
         # A decoded frame remembers its old type: the camera's I-frames would force ours.
         image.pict_type = PictureType.I if is_idr else PictureType.NONE
-        self._in_hand[frame.pts] = frame.captured_ns, self._frames
+        self._in_hand[frame.pts] = _InHand(
+            frame.captured_ns, self._frames, frame.tracks, frame.redacted is not None
+        )
         self._frames += 1
         return self._packets(image)
 
@@ -121,7 +136,7 @@ class Encoder:
         made = []
         for packet in packets:
             assert packet.pts is not None and packet.time_base is not None
-            captured_ns, frame = self._in_hand.pop(packet.pts, (0, -1))
+            known = self._in_hand.pop(packet.pts, _UNKNOWN)
             made.append(
                 EncodedPacket(
                     kind="video",
@@ -131,8 +146,10 @@ class Encoder:
                     duration=packet.duration or 0,
                     time_base=packet.time_base,
                     is_keyframe=packet.is_keyframe,
-                    captured_ns=captured_ns,
-                    frame=frame,
+                    captured_ns=known.captured_ns,
+                    frame=known.frame,
+                    tracks=known.tracks,
+                    redacted=known.redacted,
                 )
             )
         return made

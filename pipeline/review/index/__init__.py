@@ -1,0 +1,1 @@
+"""From the recordings on the disk to the database; lost, it is made again by the same code."""
