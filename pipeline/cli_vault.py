@@ -46,17 +46,26 @@ def add_recover(commands: Commands) -> None:
         metavar="PACKAGE",
         help="one person, made for --key alone (bauta disclose)",
     )
-    parser.add_argument("--case", required=True, metavar="ID", help="goes into log and picture")
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="goes into the log")
+    parser.add_argument(
+        "--request",
+        type=Path,
+        metavar="FILE",
+        help="an approved request (bauta requests file): it says case, reason, time and tracks",
+    )
+    parser.add_argument(
+        "--console",
+        type=Path,
+        metavar="CONSOLE.pub",
+        help="of --request: carry out only what this console signed (default: any, marked REQUEST "
+        "UNVERIFIED)",
+    )
+    parser.add_argument("--case", metavar="ID", help="goes into log and picture")
+    parser.add_argument("--reason", metavar="TEXT", help="goes into the log")
     parser.add_argument(
         "--track", type=int, action="append", metavar="ID", help="only this person; may be repeated"
     )
-    parser.add_argument(
-        "--from", dest="from_seconds", type=seconds, default=0.0, metavar="T", help="90 or 1:30"
-    )
-    parser.add_argument(
-        "--to", dest="to_seconds", type=seconds, default=float("inf"), metavar="T", help="2:05.5"
-    )
+    parser.add_argument("--from", dest="from_seconds", type=seconds, metavar="T", help="90 or 1:30")
+    parser.add_argument("--to", dest="to_seconds", type=seconds, metavar="T", help="2:05.5")
     parser.add_argument(
         "--sidecar", type=Path, default=None, metavar="FILE", help="default: found beside CLIP"
     )

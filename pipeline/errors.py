@@ -10,12 +10,17 @@ BautaError
 * ProtectionError                 this frame must not be published as it is
   * DetectionFailed               the detector raised, hung or was overloaded
 * EncodeError                     no encoder, or it refused
+* RecordingError                  a recording, or what lies beside it, cannot be read or shown
+* StoreError                      the console's database
+* AccountRefused                  the rules of accounts do not allow it
 * SinkError                       a destination refused, stalled or is full
 * VaultError                      keys, sealed records, the audit log
   * KeyRefused                    a wrong key, password or passphrase
   * SidecarError                  a sidecar that is damaged, altered or of another clip
   * RecordError                   bytes that are no record of the format bauta/1
   * NothingOpened                 keys and clip do not fit; which check failed is not said
+* RequestRefused                  a step of a recovery request that its rules do not allow
+* ConsoleError                    a console that cannot be reached, or that says no to a command
 
 `engines` has a root of its own, EngineError: it must not import this package.
 Every message is one line: what is wrong, the rule, what to do. No credential, no pixel.
@@ -62,6 +67,18 @@ class EncodeError(BautaError):
     """No encoder fits, or the encoder refused a frame."""
 
 
+class RecordingError(BautaError):
+    """A recording, or what lies beside it, cannot be read or shown."""
+
+
+class StoreError(BautaError):
+    """The console's database cannot be used: busy, damaged, too new, or out of reach."""
+
+
+class AccountRefused(BautaError):
+    """A rule of accounts: a name that is taken or unknown, the last administrator."""
+
+
 class SinkError(BautaError):
     """A destination refused, stalled or is full."""
 
@@ -84,3 +101,11 @@ class RecordError(VaultError):
 
 class NothingOpened(VaultError):
     """No face opened. One message for all causes: which check failed would help whoever tries."""
+
+
+class RequestRefused(BautaError):
+    """A recovery request may not be made, decided or carried out so; the message says the rule."""
+
+
+class ConsoleError(BautaError):
+    """The console cannot be reached, is none, or answered a command with an error."""

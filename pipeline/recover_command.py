@@ -22,6 +22,8 @@ SEALED_ONLY = {
     "lossless": "--lossless",
     "no_mark": "--no-mark",
     "drop_audio": "--drop-audio",
+    "request": "--request",
+    "console": "--console",
 }
 
 
@@ -39,6 +41,10 @@ def recover(options: argparse.Namespace) -> int:
         raise UsageError("who opens it? Give --key FILE; of each group of recipients one is needed")
     if options.disclosure is not None and (options.release or len(options.key) > 1):
         raise UsageError("--disclosure is opened by one --key, its receiver's, and nothing else")
+    if options.console is not None and options.request is None:
+        raise UsageError("--console needs --request: it says who must have signed that")
+    if options.disclosure is not None and options.request is not None:
+        raise UsageError("--disclosure is not for --request: both say whom they are about")
     from .recover_evidence import recover as recover_sealed
 
     return recover_sealed(options)

@@ -197,6 +197,7 @@ def _recovery(
         has_audio=has_audio,
         head=head,
         stills=stills,
+        request=None if request.approved is None else request.approved.note(request.clip),
     )
 
 
@@ -236,6 +237,9 @@ def _tell(request: Request, recovery: Recovery, *, as_json: bool) -> None:
             "stills": len(recovery.stills),
             "gaps": [str(gap) for gap in recovery.gaps],
             "origin_verified": recovery.is_origin_verified,
+            "request": None
+            if (note := recovery.request) is None
+            else {"id": note.id, "verified": note.is_verified, "lock": note.is_lock},
             "audit": {"count": recovery.head.count, "hash": recovery.head.hash},
         }
         print(json.dumps(fields))
@@ -247,6 +251,8 @@ def _tell(request: Request, recovery: Recovery, *, as_json: bool) -> None:
         )
     if not recovery.is_origin_verified:
         warn_unverified()
+    if request.approved is not None:
+        request.approved.tell(request.clip)
     for gap in recovery.gaps[:MOST_SHOWN]:
         warn(f"not recovered: {gap}")
     if len(recovery.gaps) > MOST_SHOWN:

@@ -29,7 +29,7 @@ from .recover.video import (
     first_frame_in,
     put_faces_back,
 )
-from .recover_options import check_dest, checked_case, progress_bar, read_identity
+from .recover_options import check_dest, checked_case, progress_bar, read_identity, span_of
 from .recover_search import search_clip
 from .settings import CameraSettings
 from .source.base import DecodedFrame
@@ -99,6 +99,7 @@ def _checked(options: argparse.Namespace) -> _Job:
     header = read_header(sidecar)
     if options.search and not options.frame:
         raise UsageError("--search needs --frame N: a frame in which a face was fused")
+    from_seconds, to_seconds = span_of(options)
     key, opened_by = _clip_key(options, header)
     return _Job(
         clip=options.clip,
@@ -108,8 +109,8 @@ def _checked(options: argparse.Namespace) -> _Job:
         reason=reason,
         wanted=Wanted(
             tracks=frozenset(options.track or ()),
-            from_seconds=options.from_seconds,
-            to_seconds=options.to_seconds,
+            from_seconds=from_seconds,
+            to_seconds=to_seconds,
         ),
         keyframes_only=options.keyframes_only,
         first_frame=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,27 @@ MOST_CASE_CHARACTERS = 60  # it is burnt into the picture
 
 def checked_case(options: argparse.Namespace) -> tuple[str, str]:
     """(case, reason). Raises UsageError."""
+    missing = [f"--{name}" for name in ("case", "reason") if getattr(options, name) is None]
+    if missing:
+        raise UsageError(
+            f"the following arguments are required: {', '.join(missing)} (or --request FILE, an "
+            "approved request that says them); see bauta recover --help"
+        )
     case, reason = options.case.strip(), options.reason.strip()
     if not case or not reason:
         raise UsageError("--case and --reason must say something: they go into the log")
     if len(case) > MOST_CASE_CHARACTERS:
         raise UsageError(f"--case must be at most {MOST_CASE_CHARACTERS} characters")
     return case, reason
+
+
+def span_of(options: argparse.Namespace) -> tuple[float, float]:
+    """Of --from and --to, seconds; without them from the start, to the end. Raises UsageError."""
+    from_seconds = 0.0 if options.from_seconds is None else options.from_seconds
+    to_seconds = math.inf if options.to_seconds is None else options.to_seconds
+    if from_seconds > to_seconds:
+        raise UsageError("--from must not be later than --to")
+    return from_seconds, to_seconds
 
 
 def check_dest(options: argparse.Namespace, beside: Sequence[Path] = ()) -> None:

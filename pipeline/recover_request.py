@@ -18,12 +18,14 @@ from .recover.manifest import KeyNote, PackageNote, manifest_path, report_path
 from .recover.signed import check_one_session, is_record_signed, signed_epochs, tracks_in
 from .recover.video import Wanted
 from .recover.wording import clock, counted
+from .recover_approved import Approved, read_approved
 from .recover_options import (
     check_dest,
     checked_case,
     origin_entry,
     pinned_service,
     read_identity,
+    span_of,
 )
 from .vault.audit_line import Head
 from .vault.effort import Effort
@@ -65,6 +67,7 @@ class Request:
     is_marked: bool
     drop_audio: bool
     stills: Path | None
+    approved: Approved | None  # it says what may be opened
 
     @property
     def to_seconds(self) -> float | None:
@@ -88,14 +91,19 @@ class Request:
 
 
 def checked_request(options: argparse.Namespace) -> Request:
-    """Raises UsageError, KeyRefused, SourceError, NothingOpened."""
-    case, reason = checked_case(options)
+    """Raises UsageError, KeyRefused, SourceError, NothingOpened, RecordError, RequestRefused."""
+    approved = read_approved(options) if options.request is not None else None
+    if approved is not None:
+        case, reason = approved.request.case, approved.request.reason
+    else:
+        case, reason = checked_case(options)
     check_dest(options, (manifest_path(options.dest), report_path(options.dest)))
-    if options.from_seconds > options.to_seconds:
-        raise UsageError("--from must not be later than --to")
+    from_seconds, to_seconds = span_of(options)
     pinned = pinned_service(options)
     files = [options.disclosure] if options.disclosure else (options.release or [])
     sealed = [_read(path) for path in files]
+    if approved is not None:
+        sealed += approved.request.releases
     identities = tuple(read_identity(path) for path in dict.fromkeys(options.key))
     given = tuple(found for data in sealed if (found := _opened(data, identities)) is not None)
     request = Request(
@@ -103,22 +111,28 @@ def checked_request(options: argparse.Namespace) -> Request:
         dest=options.dest,
         case=case,
         reason=reason,
-        wanted=Wanted(
-            tracks=_tracks(options.track, given),
-            from_seconds=options.from_seconds,
-            to_seconds=options.to_seconds,
+        wanted=(
+            Wanted(tracks=approved.request.tracks, selection=approved.request.selection)
+            if approved is not None
+            else Wanted(
+                tracks=_tracks(options.track, given),
+                from_seconds=from_seconds,
+                to_seconds=to_seconds,
+            )
         ),
         identities=identities,
         given=given,
         # a package that stays closed says not whom it is about: the keys may not open more instead
         by_packages_alone=bool(
-            options.disclosure or (len(given) < len(sealed) and not options.track)
+            options.disclosure
+            or (len(given) < len(sealed) and not options.track and approved is None)
         ),
         pinned=pinned,
         lossless=options.lossless,
         is_marked=not options.no_mark,
         drop_audio=options.drop_audio,
         stills=options.stills,
+        approved=approved,
     )
     _check_asked(request)
     _check_sessions(request)
@@ -168,6 +182,9 @@ def _check_asked(request: Request) -> None:
             f"--from {clock(request.wanted.from_seconds)} is after the end of {clip.clip}, which "
             f"is {clock(clip.length_seconds)} long"
         )
+    if request.approved is not None and not clip.is_without_records:
+        request.approved.check_clip(clip)
+        return
     if clip.problems:
         return
     if clip.is_without_records:
@@ -191,7 +208,7 @@ def _check_asked(request: Request) -> None:
 def _check_sessions(request: Request) -> None:
     """Raises UsageError where a track that is asked for is several people."""
     tracks = request.wanted.tracks
-    if not tracks:
+    if not tracks or request.approved is not None:  # its selection tells them apart
         return
     chosen = [
         each
@@ -260,6 +277,7 @@ def write_log(request: Request) -> Head:
             for note in request.packages
         ],
         marked=request.is_marked,
+        **({} if request.approved is None else {"request": request.approved.entry()}),
         **origin_entry(request.pinned),
     )
 
@@ -270,6 +288,8 @@ def openings_of(request: Request) -> list[Opening]:
     openings = []
     effort = Effort()  # for the whole clip: hostile records are many
     for epoch in request.clip.epochs:
+        if not request.wanted.epoch(epoch.record.epoch_id):
+            continue
         if not any(is_in_time(each, request.wanted) for each in seconds[epoch.start : epoch.end]):
             continue
         is_signed = is_record_signed(epoch.record, request.pinned)

@@ -114,9 +114,19 @@ def _decoded(file: ClipFile, packet: av.Packet[Any] | None) -> list[av.VideoFram
 
 
 def thumbnail(picture: U8Array, box_xywh_px: Box) -> U8Array:
-    """(H, W, 3) to (THUMB_PX, THUMB_PX, 3): a square around the box, its corners marked.
+    """(H, W, 3) to (THUMB_PX, THUMB_PX, 3): a square around the box, its corners marked."""
+    made, box = square_around(picture, box_xywh_px, THUMB_PX)
+    if box is not None:
+        _mark_corners(made, box)
+    return made
 
-    The box is a record's word for it: it may lie outside the picture.
+
+def square_around(
+    picture: U8Array, box_xywh_px: Box, side_px: int
+) -> tuple[U8Array, tuple[float, float, float, float] | None]:
+    """(H, W, 3) to (side_px, side_px, 3), and where the box is in it (x, y, w, h).
+
+    The box is a record's word for it: where it lies outside the picture there is none.
     """
     height, width = picture.shape[:2]
     x, y, w, h = box_xywh_px
@@ -124,18 +134,17 @@ def thumbnail(picture: U8Array, box_xywh_px: Box) -> U8Array:
     left = _shifted(x + w // 2 - side // 2, side, width)
     top = _shifted(y + h // 2 - side // 2, side, height)
     inside = picture[max(top, 0) : top + side, max(left, 0) : left + side]
-    made: U8Array = np.full((THUMB_PX, THUMB_PX, 3), _EMPTY, np.uint8)
+    made: U8Array = np.full((side_px, side_px, 3), _EMPTY, np.uint8)
     if not inside.size or x >= width or y >= height:
-        return made
-    scale = THUMB_PX / max(inside.shape[:2])
+        return made, None
+    scale = side_px / max(inside.shape[:2])
     size = max(round(inside.shape[1] * scale), 1), max(round(inside.shape[0] * scale), 1)
     resample = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(inside, size, interpolation=resample)
-    at_x, at_y = (THUMB_PX - size[0]) // 2, (THUMB_PX - size[1]) // 2
+    at_x, at_y = (side_px - size[0]) // 2, (side_px - size[1]) // 2
     made[at_y : at_y + size[1], at_x : at_x + size[0]] = small
     corner = at_x + (x - max(left, 0)) * scale, at_y + (y - max(top, 0)) * scale
-    _mark_corners(made, (*corner, w * scale, h * scale))
-    return made
+    return made, (*corner, w * scale, h * scale)
 
 
 def _shifted(start: int, side: int, length: int) -> int:

@@ -107,18 +107,31 @@ class ClipTiles:
         return any(map(self._opens, self._openings))
 
     def is_asked_for(self, position: int) -> bool:
-        """Whether a frame lies in the time that is wanted."""
-        return is_in_time(self._seconds[position], self._wanted)
+        """Whether a frame lies in the time that is wanted, and in an epoch that is."""
+        if not is_in_time(self._seconds[position], self._wanted):
+            return False
+        if self._wanted.selection is None:
+            return True
+        index = self._index_at(position)
+        if index is None:
+            return False
+        return self._wanted.epoch(self._openings[index].epoch.record.epoch_id)
 
     def at(self, position: int) -> FrameTiles:
         """Of a frame of the clip. They may be asked for in order, or nearly so."""
-        index = bisect_right(self._starts, position) - 1
-        if index < 0 or position >= self._openings[index].epoch.end:
+        index = self._index_at(position)
+        if index is None:
             return FrameTiles(missing=[(None, NO_RECORD)])
         if self._reader is None or self._reader[0] != index:
             reader = _EpochTiles(self._openings[index], self._wanted, self._size_px)
             self._reader = index, reader
         return self._reader[1].at(position)
+
+    def _index_at(self, position: int) -> int | None:
+        """Of the opening that a frame of the clip is in."""
+        index = bisect_right(self._starts, position) - 1
+        is_inside = index >= 0 and position < self._openings[index].epoch.end
+        return index if is_inside else None
 
     def _opens(self, opening: Opening) -> bool:
         if not is_size_as_sealed(opening.epoch, self._size_px):
@@ -126,7 +139,7 @@ class ClipTiles:
         positions = opening.epoch.positions
         for group in opening.epoch.groups:
             for entry in group.entries if _is_signed(opening, group) else ():
-                if not is_wanted(entry.place, self._wanted):
+                if not is_wanted(entry.place, self._wanted, opening.epoch.record.epoch_id):
                     continue
                 counters = (group.head.first + offset for offset in entry.place.offsets)
                 here = (positions[counter] for counter in counters if counter in positions)
@@ -140,6 +153,7 @@ class _EpochTiles:
 
     def __init__(self, opening: Opening, wanted: Wanted, size_px: tuple[int, int]) -> None:
         self._opening = opening
+        self._epoch_id = opening.epoch.record.epoch_id
         self._wanted = wanted
         self._size_px = size_px
         self._counters = {at: counter for counter, at in opening.epoch.positions.items()}
@@ -182,7 +196,7 @@ class _EpochTiles:
         found: list[_Sealed] = []
         for entry in group.entries:
             place = entry.place
-            if not is_wanted(place, self._wanted):
+            if not is_wanted(place, self._wanted, self._epoch_id):
                 continue
             counters = [first + offset for offset in place.offsets]
             contents = _contents(self._opening, group, entry) if is_good else None
@@ -200,7 +214,7 @@ class _EpochTiles:
 
     def _claims(self, group: GroupRecord) -> list[list[Claim]]:
         """Where everybody is shown nobody needs to be kept out."""
-        if not self._wanted.tracks:
+        if not self._wanted.tracks and self._wanted.selection is None:
             return [[] for _ in group.head.digests]
         return claims_of(group, self._upcoming[0] if self._upcoming else None)
 
@@ -292,8 +306,11 @@ def is_in_time(seconds: float, wanted: Wanted) -> bool:
     return wanted.from_seconds <= seconds <= wanted.to_seconds
 
 
-def is_wanted(place: Place, wanted: Wanted) -> bool:
+def is_wanted(place: Place, wanted: Wanted, epoch_id: bytes) -> bool:
     """Chosen people are shown alone: what two may own is then shown of neither."""
+    if wanted.selection is not None:
+        chosen = wanted.selection.get(epoch_id, frozenset())
+        return place.kind is not EntryKind.SCENE and place.track in chosen
     if not wanted.tracks:
         return True
     return place.kind is not EntryKind.SCENE and place.track in wanted.tracks

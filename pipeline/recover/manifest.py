@@ -50,6 +50,33 @@ class PackageNote:
     tracks: tuple[int, ...] | None  # None: everybody
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestNote:
+    """An approved request that was carried out. Times are ISO 8601, by the console's clock."""
+
+    id: str
+    site: str
+    camera: str
+    requested_by: str
+    requested_utc: str
+    approved_by: str
+    approved_utc: str
+    expires_utc: str
+    from_utc: str
+    to_utc: str
+    signer: str  # SHA256:…
+    is_verified: bool  # the signer is the console that was named
+    is_lock: bool  # an approver's release is in it; else the approval is advice
+    sha256: str  # of the file
+    epochs: int  # that it is about
+    epochs_in_clip: int  # of those
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is known who wrote it."""
+        return "REQUEST VERIFIED" if self.is_verified else "REQUEST UNVERIFIED"
+
+
 @dataclass(frozen=True, slots=True)
 class EpochNote:
     """One stretch of the clip under one set of secrets."""
@@ -94,6 +121,7 @@ class Recovery:
     has_audio: bool
     head: Head  # of the audit log, after this recovery's entry
     stills: tuple[Still, ...]
+    request: RequestNote | None = None
 
 
 def as_json(recovery: Recovery) -> bytes:
@@ -116,6 +144,7 @@ def as_json(recovery: Recovery) -> bytes:
         },
         "keys": [asdict(key) for key in recovery.keys],
         "packages": [asdict(package) for package in recovery.packages],
+        "request": _request(recovery.request),
         "origin": {
             "verified": recovery.is_origin_verified,
             "verdict": verdict(recovery),
@@ -133,6 +162,10 @@ def as_json(recovery: Recovery) -> bytes:
         "audit": {"count": recovery.head.count, "hash": recovery.head.hash},
     }
     return _escaped(json.dumps(fields, indent=2, ensure_ascii=False)).encode() + b"\n"
+
+
+def _request(note: RequestNote | None) -> dict[str, object] | None:
+    return None if note is None else asdict(note) | {"verdict": note.verdict}
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ..version import __version__
-from .manifest import Recovery, verdict
+from .manifest import Recovery, RequestNote, verdict
 from .report_page import PAGE
 from .wording import clock, printable
 
@@ -21,6 +21,7 @@ def as_html(recovery: Recovery) -> bytes:
         "TITLE": _text(f"Recovery, case {recovery.case}"),
         "VERDICT": _text(_verdict(recovery)),
         "VERDICT_CLASS": "good" if recovery.is_origin_verified else "bad",
+        "REQUEST": _request(recovery.request),
         "ASKED": _table(_asked(recovery)),
         "FOUND": _table(_found(recovery)),
         "STILLS": "".join(_stills(recovery)) or "<p>No face of its own opened.</p>",
@@ -46,12 +47,16 @@ def _verdict(recovery: Recovery) -> str:
 def _asked(recovery: Recovery) -> list[tuple[str, str]]:
     tracks = ", ".join(map(str, recovery.tracks)) or "all, and what several people may own"
     end = "the end" if recovery.to_seconds is None else clock(recovery.to_seconds)
+    time = f"{clock(recovery.from_seconds)} to {end}"
+    if (note := recovery.request) is not None:
+        time = f"{note.from_utc} to {note.to_utc}, in whole keyframe intervals"
     return [
         ("Case", recovery.case),
         ("Reason", recovery.reason),
         ("By", f"{recovery.user}, {recovery.created_utc}"),
         ("Tracks", tracks),
-        ("Time", f"{clock(recovery.from_seconds)} to {end}"),
+        ("Time", time),
+        *(_request_rows(note) if note is not None else ()),
         *(("Key", f"{key.age} (signs as {key.signing})") for key in recovery.keys),
         *(
             (
@@ -61,6 +66,36 @@ def _asked(recovery: Recovery) -> list[tuple[str, str]]:
             )
             for package in recovery.packages
         ),
+    ]
+
+
+def _request(note: RequestNote | None) -> str:
+    """A verdict of its own, below that on the origin."""
+    if note is None:
+        return ""
+    if note.is_verified:
+        told, kind = f"{note.verdict}: signed by the console, {note.signer}", "good"
+    else:
+        kind = "bad"
+        told = f"{note.verdict}: no console’s public key was named, so anybody can have written it"
+    return f'<p class="verdict {kind}">{_text(told)}</p>'
+
+
+def _request_rows(note: RequestNote) -> list[tuple[str, str]]:
+    approval = (
+        "a lock: the approver’s release is in it"
+        if note.is_lock
+        else "advice: no release of the approver is in it"
+    )
+    return [
+        (
+            "Request",
+            f"{note.id}, {note.site}, {note.camera}\nasked for by {note.requested_by}, "
+            f"{note.requested_utc}\napproved by {note.approved_by}, {note.approved_utc}, until "
+            f"{note.expires_utc}\nsigned by {note.signer}",
+        ),
+        ("Approval", approval),
+        ("Intervals", f"{note.epochs_in_clip} of the {note.epochs} approved are in this clip"),
     ]
 
 
@@ -85,6 +120,8 @@ def _proof(recovery: Recovery) -> list[tuple[str, str]]:
     rows = [("Clip", f"{recovery.clip.name}\nSHA-256 {recovery.clip.sha256}")]
     if recovery.sidecar:
         rows.append(("Sidecar", f"{recovery.sidecar.name}\nSHA-256 {recovery.sidecar.sha256}"))
+    if recovery.request:
+        rows.append(("Request", f"{recovery.request.id}\nSHA-256 {recovery.request.sha256}"))
     rows.append(("Recovered", f"{recovery.output.name}\nSHA-256 {recovery.output.sha256}"))
     head = recovery.head
     rows.append(("Audit log", f"{head.count} entries, the last {head.hash}"))

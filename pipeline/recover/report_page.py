@@ -52,6 +52,7 @@ footer { margin: 2.5rem 0 1rem; color: var(--soft); font-size: .85rem; }
 <body>
 <h1>{{TITLE}}</h1>
 <p class="verdict {{VERDICT_CLASS}}">{{VERDICT}}</p>
+{{REQUEST}}
 <h2>Asked for</h2>
 <table>{{ASKED}}</table>
 <h2>Recovered</h2>

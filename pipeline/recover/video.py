@@ -9,7 +9,7 @@ outlive its report. Stills are made of keyframes alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -46,12 +46,18 @@ class Wanted:
     """What is to be opened; the rest keeps its protection."""
 
     tracks: frozenset[int] = frozenset()  # empty: all
+    # epoch id to the tracks that may be opened there, and none elsewhere; None: wherever they are
+    selection: Mapping[bytes, frozenset[int]] | None = None
     from_seconds: float = 0.0  # on the clip's own clock, both ends included
     to_seconds: float = float("inf")
 
     def track(self, face: FusedFace | CarriedFace) -> bool:
         """Whether this person is."""
         return not self.tracks or face.track_id in self.tracks
+
+    def epoch(self, epoch_id: bytes) -> bool:
+        """Whether anything of this epoch is."""
+        return self.selection is None or epoch_id in self.selection
 
 
 @dataclass(slots=True)

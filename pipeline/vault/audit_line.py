@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import VaultError
-from .signing import SigningKey, is_signed, parse_public, public_line
+from .canonical import canonical, parse_canonical, public_of, signature_of
+from .signing import SigningKey, is_signed, public_line
 
 FIRST = "0" * 64  # what the first line names as the one before
 LABEL = b"bauta/1 audit\n"  # before what is signed
@@ -23,7 +23,6 @@ RESERVED = frozenset({"n", "before", "time", "signer", "signature"})
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
-_PUBLIC_BYTES, _SIGNATURE_BYTES = 32, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def line_hash(line: bytes) -> str:
 
 def to_sign(fields: Mapping[str, object]) -> bytes:
     """What a line's signature is over: all but itself."""
-    return LABEL + _canonical({key: fields[key] for key in fields if key != "signature"})
+    return LABEL + canonical({key: fields[key] for key in fields if key != "signature"})
 
 
 def write_line(
@@ -86,7 +85,7 @@ def write_line(
     try:
         if signer is not None:
             fields["signature"] = base64.b64encode(signer.sign(to_sign(fields))).decode("ascii")
-        line = _canonical(fields)
+        line = canonical(fields)
     except (ValueError, TypeError, RecursionError):
         raise VaultError("what was to be logged cannot be written as JSON") from None
     if parse_line(line) is None:  # it could be written, never read: the log would end here
@@ -96,11 +95,8 @@ def write_line(
 
 def parse_line(line: bytes) -> Line | None:
     """For bytes from anywhere, without the line feed; None where no log of ours holds such."""
-    try:
-        fields = json.loads(line.decode("ascii"))
-        if not isinstance(fields, dict) or _canonical(fields) != line:
-            return None
-    except (ValueError, TypeError, RecursionError):
+    fields = parse_canonical(line)
+    if fields is None:
         return None
     before, time = fields.get("before"), fields.get("time")
     if not isinstance(before, str) or not _HASH.fullmatch(before):
@@ -118,34 +114,7 @@ def parse_line(line: bytes) -> Line | None:
     signer, signature = fields["signer"], fields["signature"]
     if signer is None and signature is None:
         return Line(fields, number, before, time, None)
-    key, mark = _public(signer), _signature(signature)
+    key, mark = public_of(signer), signature_of(signature)
     if key is None or mark is None:
         return None
     return Line(fields, number, before, time, key, mark)
-
-
-def _canonical(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
-
-
-def _public(value: object) -> bytes | None:
-    """The key of an `ssh-ed25519 …` line in the one spelling there is of it."""
-    try:
-        public = parse_public(value) if isinstance(value, str) else b""
-    except ValueError:
-        return None
-    return public if len(public) == _PUBLIC_BYTES and public_line(public) == value else None
-
-
-def _signature(value: object) -> bytes | None:
-    mark = _base64(value) if isinstance(value, str) else b""
-    return mark if len(mark) == _SIGNATURE_BYTES else None
-
-
-def _base64(value: str) -> bytes:
-    """Empty where it is not base64, or spelt in another way than it would be written."""
-    try:
-        data = base64.b64decode(value, validate=True)
-    except ValueError:
-        return b""
-    return data if base64.b64encode(data).decode("ascii") == value else b""
