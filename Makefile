@@ -28,7 +28,7 @@ demo: $(RUNTIME) ## a simulated camera, protected, live in the browser
 	$(VENV)/bin/bauta demo $(ARGS)
 
 test: $(DEV) ## all tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --durations=25 $(ARGS)
 
 test-fast: $(DEV) ## the tests that take no more than a few seconds each
 	$(PY) -m pytest -m "not slow" $(ARGS)

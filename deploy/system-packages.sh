@@ -7,7 +7,8 @@ set -eu
 
 RUNTIME="libgl1 libglib2.0-0"
 TEST="ffmpeg gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base
-gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+postgresql"
 
 say() { printf 'system packages: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -13,7 +13,9 @@ import av
 
 from .cli_audit import add_audit
 from .cli_clip import add_tracks, add_verify
+from .cli_console import add_cameras, add_console, add_recordings, add_requests
 from .cli_handover import add_disclose
+from .cli_users import add_users
 from .cli_vault import add_keys, add_recover
 from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
@@ -32,6 +34,11 @@ COMMANDS = (
     "keys",
     "disclose",
     "audit",
+    "console",
+    "cameras",
+    "recordings",
+    "requests",
+    "users",
     "demo",
     "doctor",
     "engine",
@@ -114,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(commands)
     add_disclose(commands)
     add_audit(commands)
+    add_console(commands)
+    add_cameras(commands)
+    add_recordings(commands)
+    add_requests(commands)
+    add_users(commands)
     _add_demo(commands)
     _add_doctor(commands)
     _add_engine(commands)
@@ -210,11 +222,18 @@ def _add_protect(commands: Commands) -> None:
 
 def _add_demo(commands: Commands) -> None:
     parser = commands.add_parser("demo", help="a simulated camera, protected, in the browser")
-    parser.add_argument("--port", type=int, default=8080, help="of the page (default: 8080)")
+    parser.add_argument("--port", type=int, default=8080, help="of the console (default: 8080)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument("--seconds", type=float, default=None, help="stop after this long")
     parser.add_argument(
         "--snapshot", type=Path, default=Path("bauta-demo.png"), help="PNG of a protected frame"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="keep keys, recordings and accounts in this folder (default: they go at the end)",
     )
 
     def call(options: argparse.Namespace) -> int:
@@ -225,6 +244,7 @@ def _add_demo(commands: Commands) -> None:
             open_browser=not options.no_browser,
             seconds=options.seconds,
             snapshot=options.snapshot,
+            keep=options.keep,
         )
 
     parser.set_defaults(run=call)

@@ -1,13 +1,16 @@
-"""`bauta demo`: a simulated camera, the real live path, and a page that shows what comes out.
+"""`bauta demo`: a simulated camera, the real live path, and the review console over it.
 
-Nothing from outside is needed: camera, service and browser talk over 127.0.0.1 alone.
+Nothing from outside is needed: camera, service, console and browser talk over 127.0.0.1 alone. What
+it makes (keys, recordings, accounts) lies in a folder of its own, which goes with it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
+import tempfile
 import threading
 import time
 import webbrowser
@@ -19,43 +22,69 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .build import build_service
+from .build import build_evidence, build_service
 from .compose.gate import ProtectedFrame
 from .errors import SourceError, UsageError
-from .publish.sink import Sink
-from .review.live_mp4 import LiveMp4
-from .review.server import PageServer
+from .review.feed import ConsoleFeed
+from .review.plan import ConsolePlan, DemoAccount
 from .runtime.signals import stop_signals
+from .sealing import Site
 from .session import CameraSession
-from .settings import CameraSettings, DetectorSettings, EncodeSettings
+from .settings import (
+    CameraSettings,
+    ConsoleSettings,
+    DetectorSettings,
+    EncodeSettings,
+    EvidenceSettings,
+    GroupSettings,
+    RecordSettings,
+)
 from .source.scene import Scene
 from .source.simulated_camera import SimulatedCamera
 from .status import camera_status
+from .vault.identity import create_identity, public_path_of
+from .vault.signing import service_key
 
+CAMERA = "demo"
 WIDTH_PX, HEIGHT_PX, FPS, FACES = 1280, 720, 25, 3
+SEGMENT_SECONDS = 20.0  # soon there is something to review
+RECORDINGS_BYTES = 2_000_000_000  # a demo that is forgotten must not fill the disk
+GROUPS = ("officer", "approver")  # one key of each is needed: an approval is a lock
+ROLES = {
+    "guard": ("viewer", "requester"),
+    "approver": ("viewer", "approver"),
+    "admin": ("viewer", "admin"),
+}
+CONSOLE_START_SECONDS = 60.0  # a busy machine
 SNAPSHOT_AFTER_SECONDS = 4.0  # everybody is in the picture, and a visitor has just looked up
 POLL_SECONDS = 0.25
+STATUS_SECONDS = 1.0  # between two words to the console
 PLAIN_STATUS_SECONDS = 10.0  # between two lines where the output is no terminal
 _log = logging.getLogger(__name__)
 
 
-def run_demo(*, port: int, open_browser: bool, seconds: float | None, snapshot: Path) -> int:
-    """Until SIGINT or SIGTERM, or for `seconds`. Raises BautaError."""
+def run_demo(
+    *,
+    port: int,
+    open_browser: bool,
+    seconds: float | None,
+    snapshot: Path,
+    keep: Path | None = None,
+) -> int:
+    """Until SIGINT or SIGTERM, or for `seconds`. `keep`: the folder for what it makes, which then
+    stays. Raises BautaError.
+    """
     _check_snapshot(snapshot)
-    latest, live = LatestFrame(), LiveMp4()
+    latest = LatestFrame()
     console = Console(highlight=False)
     with ExitStack() as stack:
         stop = threading.Event()
         stack.enter_context(stop_signals(stop.set))
-        # bound before the slow parts: a taken port is said at once
-        session: CameraSession | None = None
-        page = PageServer(
-            port=port,
-            live=live,
-            status=lambda: camera_status("demo", session).as_dict(),
-            snapshot=latest.png,
-        )
-        stack.callback(page.close)
+        folder = _folder(stack, keep)
+        plan = plan_of(folder, port)
+        feed = ConsoleFeed(plan, is_awaited=True)
+        stack.callback(feed.close)
+        feed.start()  # takes a while, beside all of this
         detector = DetectorSettings()
         service = build_service(detector)
         stack.callback(service.close)
@@ -64,22 +93,81 @@ def run_demo(*, port: int, open_browser: bool, seconds: float | None, snapshot: 
             camera = stack.enter_context(SimulatedCamera(scene))
         except OSError as error:
             raise SourceError(f"the simulated camera cannot start: {error.strerror}") from error
+        settings = camera_settings(camera.url, folder)
         session = CameraSession(
-            CameraSettings(id="demo", source=camera.url, encode=EncodeSettings(gop=1.0)),
+            settings,
             detector=detector,
             service=service,
-            extra_sinks=[Sink("browser", live.open_writer, live=True)],
+            extra_sinks=[feed.sink(CAMERA)],
             on_frame=latest.keep,
+            evidence=build_evidence(settings, site_of(folder)),
         )
         stack.callback(session.stop)
         session.start()
-        page.start()
-        _introduce(console, camera.url, page.url, snapshot)
+        url = feed.wait_ready(CONSOLE_START_SECONDS)
+        _introduce(console, camera.url, url, plan, folder, snapshot, is_kept=keep is not None)
         if open_browser:
-            _open_browser(page.url)
-        _watch(console, session, latest, stop, seconds, snapshot)
+            _open_browser(url)
+        _watch(console, session, feed, latest, stop, seconds, snapshot)
     _say_goodbye(console, session, latest, snapshot)
     return 0
+
+
+def _folder(stack: ExitStack, keep: Path | None) -> Path:
+    """With the key pairs of both groups. Raises UsageError."""
+    if keep is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bauta-demo-")))
+    else:
+        folder = keep.absolute()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--keep {keep}: {error.strerror}; name another folder") from None
+    for group in GROUPS:
+        key = folder / f"{group}.key"
+        if not (keep is not None and key.exists() and public_path_of(key).exists()):
+            create_identity(key, None)
+    service_key(folder / "state" / "service.key")  # now, or it would be said where it is made
+    return folder
+
+
+def plan_of(folder: Path, port: int) -> ConsolePlan:
+    """The demo's console. Raises UsageError."""
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port must be between 0 and 65535, got {port}")
+    return ConsolePlan(
+        site="Bauta demo",
+        settings=ConsoleSettings(port=port),
+        state_dir=folder / "state",
+        cameras=(CAMERA,),
+        folders=(folder / "recordings",),
+        demo=tuple(DemoAccount(name, _made_up_password(), roles) for name, roles in ROLES.items()),
+    )
+
+
+def _made_up_password() -> str:
+    """60 bits, in letters that are easily told apart."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(3))
+
+
+def site_of(folder: Path) -> Site:
+    """For evidence: nothing of the demo touches the user's own state."""
+    groups = {name: GroupSettings(keys=[folder / f"{name}.pub"]) for name in GROUPS}
+    return Site("Bauta demo", groups, folder / "state" / "service.key")
+
+
+def camera_settings(url: str, folder: Path) -> CameraSettings:
+    """The simulated camera with recordings and evidence."""
+    return CameraSettings(
+        id=CAMERA,
+        source=url,
+        encode=EncodeSettings(gop=1.0),
+        record=RecordSettings(
+            dir=folder / "recordings", segment=SEGMENT_SECONDS, max_size=RECORDINGS_BYTES
+        ),
+        evidence=EvidenceSettings(),
+    )
 
 
 class LatestFrame:
@@ -125,12 +213,32 @@ def _check_snapshot(path: Path) -> None:
         raise UsageError(f"--snapshot: {path} cannot be written; name another file")
 
 
-def _introduce(console: Console, camera_url: str, page_url: str, snapshot: Path) -> None:
+def _introduce(
+    console: Console,
+    camera_url: str,
+    url: str,
+    plan: ConsolePlan,
+    folder: Path,
+    snapshot: Path,
+    *,
+    is_kept: bool,
+) -> None:
     picture = f"{WIDTH_PX}x{HEIGHT_PX}, {FPS} frames/s, {FACES} faces"
+    accounts = ", ".join(f"{one.name} {one.password}" for one in plan.demo)
+    stays = "stays" if is_kept else "goes at the end, unless started with --keep DIR"
+    state = f"BAUTA_STATE={folder / 'state'}"
     for line in (
         f"Simulated camera  {camera_url}  ({picture})",
-        f"Protected, live   {page_url}",
+        f"Console           {url}  (you are signed in as {plan.demo[0].name})",
+        f"Accounts          {accounts}",
+        f"Made for this     {folder}  ({stays})",
         f"Snapshot          {snapshot}  (soon, and again at the end)",
+        "An approver's release, and what the guard does with an approved request and its clip:",
+        f"  {state} bauta keys release CLIP.mp4 RELEASE.age --key {folder / 'approver.key'} "
+        f"--for {folder / 'officer.pub'} --case CASE --reason REASON --track N",
+        f"  {state} bauta recover CLIP.mp4 FACES.mp4 --request REQUEST.bautareq "
+        f"--key {folder / 'officer.key'} --service {folder / 'state' / 'service.pub'} "
+        f"--console {folder / 'state' / 'console.pub'}",
         "Ctrl-C stops.",
     ):
         _print(console, line)
@@ -160,6 +268,7 @@ def _open_browser(url: str) -> None:
 def _watch(
     console: Console,
     session: CameraSession,
+    feed: ConsoleFeed,
     latest: LatestFrame,
     stop: threading.Event,
     seconds: float | None,
@@ -169,6 +278,7 @@ def _watch(
     started = time.monotonic()
     snapshot_due = started + SNAPSHOT_AFTER_SECONDS
     line_due = started + PLAIN_STATUS_SECONDS
+    status_due = started
     with Live(console=console, auto_refresh=False, transient=True) as shown:
         while not stop.wait(POLL_SECONDS):
             now = time.monotonic()
@@ -176,6 +286,9 @@ def _watch(
                 return
             if session.wait(0):
                 raise SourceError("the simulated camera has ended by itself")
+            if now >= status_due:
+                status_due = now + STATUS_SECONDS
+                feed.status([camera_status(CAMERA, session)])
             if now >= snapshot_due:
                 # one is enough: on a busy machine the first frame may come late
                 snapshot_due = float("inf") if latest.write(snapshot) else now + 1.0
@@ -189,7 +302,7 @@ def _watch(
 
 
 def _status_line(session: CameraSession) -> str:
-    return camera_status("demo", session).as_line()
+    return camera_status(CAMERA, session).as_line()
 
 
 def _say_goodbye(

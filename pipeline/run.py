@@ -1,7 +1,8 @@
 """`bauta run`: all cameras of a configuration; a changed configuration is taken up while running.
 
 Each camera is a session of its own, restarted after a pause when it fails; they share one detector.
-A configuration that does not load changes nothing: the cameras go on as they are.
+A configuration that does not load changes nothing: the cameras go on as they are. The console is a
+process beside them; without it, and whatever happens to it, they go on.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from .config import load_settings
 from .detect.service import DetectionService
 from .errors import BautaError, SettingsError
 from .publish.sink import Sink
+from .review.feed import ConsoleFeed
+from .review.plan import ConsolePlan
 from .sealing import Site
 from .session import CameraSession
 from .settings import CameraSettings, Settings
 from .source.backoff import Backoff
 from .status import CameraStatus, camera_status
+from .vault.audit import state_dir
 
 CHECK_SECONDS = 1.0  # between two looks at the configuration file
+STEADY_SECONDS = 60.0  # a camera that was up for so long has not failed to start
 _log = logging.getLogger(__name__)
 
 OpenSession = Callable[[CameraSettings, Settings, DetectionService], CameraSession]
@@ -57,6 +62,20 @@ def site_of(settings: Settings) -> Site:
     return Site(settings.site, settings.recipients, settings.service_key)
 
 
+def plan_of(settings: Settings) -> ConsolePlan | None:
+    """What the console is told; None where the configuration wants none."""
+    if settings.console is None:
+        return None
+    folders = {camera.record.dir.absolute() for camera in settings.cameras if camera.record}
+    return ConsolePlan(
+        site=settings.site,
+        settings=settings.console,
+        state_dir=state_dir().absolute(),
+        cameras=tuple(camera.id for camera in settings.cameras),
+        folders=tuple(sorted(folders)),
+    )
+
+
 @dataclass(slots=True)
 class _Running:
     """One configured camera: its session, or the pause before the next attempt."""
@@ -66,6 +85,7 @@ class _Running:
     backoff: Backoff
     retry_at: float = 0.0
     error: str | None = None
+    down_since_ms: int | None = None  # Unix time; None: it is up, or has never failed
 
     def take_recipients(self, settings: Settings) -> None:
         """From the next epoch on, without a restart."""
@@ -119,6 +139,7 @@ class CameraSet:
                 continue
             try:
                 if not running.session.wait(0):
+                    _note_up(running, now)
                     continue
                 running.error = None  # a file that has been read to its end
                 if running.session.live:
@@ -138,9 +159,15 @@ class CameraSet:
     def status(self) -> list[CameraStatus]:
         """One line of facts per camera."""
         return [
-            camera_status(camera_id, running.session, running.error)
+            camera_status(camera_id, running.session, running.error, since_ms=running.down_since_ms)
             for camera_id, running in self._running.items()
         ]
+
+    def restart(self) -> None:
+        """All cameras anew: something that each session got at its beginning has changed."""
+        for camera_id in list(self._running):
+            self._stop(camera_id)
+        self.apply(self.settings)
 
     def close(self) -> None:
         """Stop all cameras at once, then the detector."""
@@ -163,6 +190,8 @@ class CameraSet:
 
     def _rest(self, running: _Running, error: str) -> None:
         running.session, running.error = None, error
+        if running.down_since_ms is None:
+            running.down_since_ms = time.time_ns() // 1_000_000
         running.retry_at = time.monotonic() + running.backoff.next_pause_seconds()
 
     def _stop(self, camera_id: str) -> None:
@@ -170,6 +199,60 @@ class CameraSet:
         running = self._running.pop(camera_id)
         if running.session is not None:
             running.session.stop()
+
+
+def _note_up(running: _Running, now: float) -> None:
+    """A camera that is there again is no longer down; its next failure starts small again."""
+    assert running.session is not None
+    counts = running.session.counts
+    if counts.state == "up":
+        running.down_since_ms = None
+        if now - counts.since >= STEADY_SECONDS:
+            running.backoff.succeeded()
+
+
+class RunConsole:
+    """The console of `bauta run`, where its configuration wants one."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Starts it."""
+        self._feed: ConsoleFeed | None = None
+        self._status_due = 0.0
+        self.apply(settings)
+
+    def open_session(
+        self, camera: CameraSettings, settings: Settings, service: DetectionService
+    ) -> CameraSession:
+        """See the function of that name; the session's pictures go to the console too."""
+        sinks = [self._feed.sink(camera.id)] if self._feed else None
+        return open_session(camera, settings, service, extra_sinks=sinks)
+
+    def apply(self, settings: Settings) -> bool:
+        """Take up a configuration; True where sessions must begin anew: there is a console now,
+        or none any more.
+        """
+        plan = plan_of(settings)
+        if self._feed is not None and plan is not None:
+            self._feed.set_plan(plan)
+            return False
+        had_one = self._feed is not None
+        self.close()
+        if plan is not None:
+            self._feed = ConsoleFeed(plan)
+            self._feed.start()
+        return had_one != (plan is not None)
+
+    def show(self, cameras: CameraSet) -> None:
+        """Once a second at most: what the cameras do."""
+        if self._feed is not None and time.monotonic() >= self._status_due:
+            self._status_due = time.monotonic() + CHECK_SECONDS * 0.9
+            self._feed.status(cameras.status())
+
+    def close(self) -> None:
+        """Stop it. Idempotent."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
 
 def run_config(config: Path, *, as_json: bool, status_every_seconds: float) -> int:
@@ -182,14 +265,20 @@ def run_config(config: Path, *, as_json: bool, status_every_seconds: float) -> i
         raise SettingsError(f"{config}: cameras is empty; add at least one with id and source")
     if any(camera.evidence is not None for camera in settings.cameras):
         site_of(settings).signing_key()  # without it no camera can start, now or later
-    cameras = CameraSet(settings)
     watch = ConfigWatch(config)
     next_status = time.monotonic() + status_every_seconds
+    console = RunConsole(settings)
+    try:
+        cameras = CameraSet(settings, console.open_session)
+    except BautaError:
+        console.close()
+        raise
     try:
         while not stop.wait(min(CHECK_SECONDS, status_every_seconds)):
             if (changed := watch.changed()) is not None:
-                _take_up(cameras, changed)
+                _take_up(cameras, console, changed)
             cameras.tend()
+            console.show(cameras)
             if time.monotonic() >= next_status:
                 next_status = time.monotonic() + status_every_seconds
                 show_status(cameras.status(), as_json=as_json)
@@ -198,6 +287,7 @@ def run_config(config: Path, *, as_json: bool, status_every_seconds: float) -> i
         show_status(cameras.status(), as_json=as_json)
     finally:
         cameras.close()
+        console.close()
     return 0
 
 
@@ -228,12 +318,14 @@ class ConfigWatch:
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _take_up(cameras: CameraSet, settings: Settings) -> None:
+def _take_up(cameras: CameraSet, console: RunConsole, settings: Settings) -> None:
     if not settings.cameras:
         _log.error("configuration not taken up: cameras is empty")
         return
     try:
         cameras.apply(settings)
+        if console.apply(settings):
+            cameras.restart()
         _log.warning("configuration taken up: %d cameras", len(settings.cameras))
     except BautaError as error:
         _log.error("configuration not taken up: %s", error)

@@ -1,13 +1,19 @@
-"""What one camera does now, as facts: for the status line, JSON, and the demo's page."""
+"""What one camera does now, as facts: for the status line, JSON, and the console."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .session import CameraSession
+from .counts import LATENCY_BUCKETS_MS
+
+if TYPE_CHECKING:
+    # the console's process uses these values, and has no session
+    from .session import CameraSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,19 @@ class CameraStatus:
     sinks: list[SinkStatus]
     sealed_faces: int = 0  # tiles and motions in evidence records
     evidence_alarm: str | None = None  # why nothing is sealed now
+    since_ms: int = 0  # Unix time; of the present state
+    codec: str | None = None  # of the protected stream: h264 or h265
+    width: int = 0  # pixels; 0 before the first frame
+    height: int = 0
+    recording: bool = False  # is configured to record
+    evidence: bool = False  # is configured to keep evidence
+    frames_queued_raw: int = 0  # wait for protection
+    frames_queued_protected: int = 0  # wait for the encoder
+    capacity_raw: int = 0  # most frames that may wait there
+    capacity_protected: int = 0
+    # upper bound in ms ("+Inf" at the end) to frames at or below it, over the whole session
+    latency_buckets: dict[str, int] = field(default_factory=dict)
+    latency_sum_ms: float = 0.0  # of all those frames
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -86,15 +105,22 @@ class CameraStatus:
 
 
 def camera_status(
-    camera_id: str, session: CameraSession | None, error: str | None = None
+    camera_id: str,
+    session: CameraSession | None,
+    error: str | None = None,
+    *,
+    since_ms: int | None = None,
 ) -> CameraStatus:
-    """A snapshot; `error` says why there is no session."""
+    """A snapshot; `error` says why there is no session, and `since_ms` (Unix) since when."""
     if session is None:
+        now_ms = time.time_ns() // 1_000_000
+        since_ms = now_ms if since_ms is None else since_ms
         return CameraStatus(
             camera=camera_id,
             state="failed",
             error=error,
-            seconds_in_state=0.0,
+            since_ms=since_ms,
+            seconds_in_state=round(max(now_ms - since_ms, 0) / 1000, 1),
             frames_in=0,
             frames_out=0,
             frames_per_second=0.0,
@@ -147,4 +173,22 @@ def camera_status(
         ],
         sealed_faces=session.evidence.counts.faces if session.evidence else 0,
         evidence_alarm=session.evidence.counts.alarm if session.evidence else None,
+        since_ms=counts.since_ms,
+        codec=session.camera.encode.codec,
+        width=counts.width_px,
+        height=counts.height_px,
+        recording=session.camera.record is not None,
+        evidence=session.evidence is not None,
+        frames_queued_raw=len(session.raw),
+        frames_queued_protected=len(session.protected),
+        capacity_raw=session.raw.depth,
+        capacity_protected=session.protected.depth,
+        latency_buckets=_cumulative(counts.latency.counts),
+        latency_sum_ms=round(counts.latency.sum_ns / 1e6, 1),
     )
+
+
+def _cumulative(counts: list[int]) -> dict[str, int]:
+    """As Prometheus wants it."""
+    names = [*map(str, LATENCY_BUCKETS_MS), "+Inf"]
+    return dict(zip(names, accumulate(counts), strict=True))

@@ -12,7 +12,7 @@ from .errors import SinkError, UsageError, VaultError
 from .recover.clip_records import ClipRecords, read_clip
 from .recover.clip_tracks import ClipTrack, tracks_of
 from .recover.wording import clock, printable
-from .terminal import say, warn
+from .terminal import say, say_table, warn
 
 _COLUMNS = ("track", "first", "last", "frames", "largest px", "opens with")
 _LEFT = {"opens with"}
@@ -83,13 +83,7 @@ def _print_table(clip: ClipRecords, found: Sequence[ClipTrack]) -> None:
     header = ("session", *_COLUMNS) if sessions else _COLUMNS
     seconds = clip.seconds
     rows = [_row(seconds, track, sessions=sessions) for track in found]
-    widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
-    for row in [header, *rows]:
-        cells = (
-            cell.ljust(width) if name in _LEFT else cell.rjust(width)
-            for name, cell, width in zip(header, row, widths, strict=True)
-        )
-        say("  ".join(cells).rstrip())
+    say_table(header, rows, left=_LEFT)
 
 
 def _row(seconds: Sequence[float], track: ClipTrack, *, sessions: bool) -> tuple[str, ...]:

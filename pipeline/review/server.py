@@ -1,277 +1,172 @@
-"""The demo's page on 127.0.0.1: protected pictures and facts for this machine's browser only.
+"""The console's server: uvicorn around `review/api`, bound to this machine or behind TLS.
 
-GET /              the page; /static/NAME its parts
-GET /live.mp4      endless fragmented MP4, for fetch and Media Source Extensions
-GET /status.json   what the camera does now
-GET /snapshot.png  a protected frame
-GET /healthz       200 while the server runs
-
-Nothing here can change anything, and nothing unprotected can be reached: the server is given
-protected bytes and knows no camera.
+Makes all that the API works with (database, index, exports, requests) and serves until stopped.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import json
-import logging
 import socket
-import socketserver
+import ssl
 import threading
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from types import FrameType
+
+import uvicorn
 
 from ..errors import UsageError
-from .live_mp4 import LiveMp4
+from ..settings import ConsoleSettings, TlsSettings
+from .api.app import make_app
+from .assembly import assembled
+from .live.facts import CameraFacts
+from .live.hub import LiveHub
+from .plan import ConsolePlan
+from .protocols import HttpProtocol, WebSocketProtocol
 
-ADDRESS = "127.0.0.1"
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-MAX_CONNECTIONS = 32  # a browser keeps up to six
-MAX_VIEWERS = 8
-SOCKET_TIMEOUT_SECONDS = 10.0  # for a request to come, and for a viewer to take something
-JOIN_TIMEOUT_SECONDS = 5.0  # a viewer waits so long for the first picture
+MOST_CONNECTIONS = 256  # 64 viewers, and what pages ask for beside
 SEND_BUFFER_BYTES = 256 * 1024  # small, so that a lagging viewer shows in our queue, which drops
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    ),
-    # a page of somebody else may not show our pictures either
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_STATIC = Path(__file__).resolve().parent / "static"
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-_log = logging.getLogger(__name__)
+STUCK_MS = 30_000  # a client that takes nothing for so long is cut off by the kernel
+KEEP_ALIVE_SECONDS = 20
+STOP_SECONDS = 1  # for answers under way; then they are cut off
+MOST_HEADER_BYTES = 32 * 1024
+MOST_WEBSOCKET_BYTES = 4096  # viewers say nothing
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-class PageServer:
-    """Serves until closed."""
+def serve(
+    plan: ConsolePlan,
+    *,
+    hub: LiveHub,
+    facts: CameraFacts,
+    stop: threading.Event,
+    ready: Callable[[str], None],
+) -> None:
+    """Migrates the database, starts the indexer thread, serves until `stop`.
+
+    `ready(url)` once it listens. Raises UsageError where the port cannot be had or the certificate
+    cannot be used, StoreError for the database, VaultError for console.key.
+    """
+    settings = plan.settings
+    context_of_tls = None if settings.tls is None else _tls(settings.tls)
+    with _listening(settings) as listener, assembled(plan, hub=hub, facts=facts) as context:
+        config = uvicorn.Config(
+            make_app(context),
+            http=HttpProtocol,
+            ws=WebSocketProtocol,
+            ws_max_size=MOST_WEBSOCKET_BYTES,
+            ws_per_message_deflate=False,
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            log_level="error",  # warnings are about what strangers send
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            interface="asgi3",
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+            ssl_context_factory=context_of_tls,
+        )
+        url = _url(settings, listener.getsockname()[1])
+        _Server(config, stop, lambda: ready(url)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Stops by an event; signals are left to whoever runs it."""
 
     def __init__(
-        self,
-        *,
-        port: int,
-        live: LiveMp4,
-        status: Callable[[], Mapping[str, object]],
-        snapshot: Callable[[], bytes | None],
+        self, config: uvicorn.Config, stop: threading.Event, ready: Callable[[], None]
     ) -> None:
-        """Port 0 picks a free one. `snapshot` gives a PNG, None before the first frame.
+        super().__init__(config)
+        self._stop, self._ready = stop, ready
 
-        Binds at once and answers after `start()`. Raises UsageError where the port cannot be had.
-        """
-        self._live = live
-        pages = _static_files()
-        routes: dict[str, Callable[[], tuple[str, bytes] | None]] = {
-            "/status.json": lambda: ("application/json", json.dumps(status()).encode()),
-            "/snapshot.png": lambda: None if (png := snapshot()) is None else ("image/png", png),
-            "/healthz": lambda: ("text/plain; charset=utf-8", b"ok\n"),
-        }
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        return self._stop.is_set() or await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn: then whatever is still open is cut off."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Never called: no signal is taken."""
+        self.should_exit = True
+
+
+# --- where it listens ---
+
+
+@contextlib.contextmanager
+def _listening(settings: ConsoleSettings) -> Iterator[socket.socket]:
+    """Raises UsageError."""
+    address, port = settings.address, settings.port
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with contextlib.closing(listener):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # connections inherit both
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_MS)
         try:
-            self._server = _Server(port, live, pages, routes)
-        except OverflowError:
-            raise UsageError(f"--port must be between 0 and 65535, got {port}") from None
+            listener.bind((address, port))
+            listener.listen(128)
         except OSError as error:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"fails: {error.strerror}"
             raise UsageError(
-                f"port {port} on {ADDRESS} {why}; choose another with --port, "
-                "or any free one with --port 0"
+                f"the console's port {port} on {address} {why}; choose another as console.port or "
+                "with --port, or any free one with 0"
             ) from None
-        self._thread = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.1},
-            name="page",
-            daemon=True,
-        )
-
-    @property
-    def url(self) -> str:
-        """Of the page."""
-        return f"http://{ADDRESS}:{self._server.server_port}/"
-
-    def start(self) -> None:
-        """Begin to answer. Returns at once."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Disconnect everybody and stop. Idempotent."""
-        self._live.close()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-        self._server.disconnect_all()
+        yield listener
 
 
-def _static_files() -> dict[str, tuple[str, bytes]]:
-    """Path to (type, bytes), read once: no request ever reaches the file system."""
-    files = {
-        f"/static/{path.name}": (_TYPES[path.suffix], path.read_bytes())
-        for path in sorted(_STATIC.iterdir())
-        if path.suffix in _TYPES
-    }
-    files["/"] = files.pop("/static/index.html")
-    return files
+def _url(settings: ConsoleSettings, port: int) -> str:
+    """Of the page, as a browser on this machine reaches it."""
+    scheme = "http" if settings.tls is None else "https"
+    host = _ANY.get(settings.address, settings.address)
+    if settings.tls is not None and settings.names:
+        host = settings.names[0]  # the name that the certificate is for
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = MAX_CONNECTIONS
-
-    def __init__(
-        self,
-        port: int,
-        live: LiveMp4,
-        pages: Mapping[str, tuple[str, bytes]],
-        routes: Mapping[str, Callable[[], tuple[str, bytes] | None]],
-    ) -> None:
-        self.live, self.pages, self.routes = live, pages, routes
-        self.viewer_slots = threading.BoundedSemaphore(MAX_VIEWERS)
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        super().__init__((ADDRESS, port), _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer would ask the resolver for our own name, which may take seconds
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = ADDRESS, int(self.server_address[1])
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        with self._lock:
-            if len(self._connections) >= MAX_CONNECTIONS:
-                return False
-            self._connections.add(request)
-            return True
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # browsers hang up at will; a defect of ours must not print a stack trace over the status
-        _log.debug("page: a request failed", exc_info=True)
-
-    def disconnect_all(self) -> None:
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            with contextlib.suppress(OSError):  # the client was faster
-                connection.shutdown(socket.SHUT_RDWR)
+def _tls(settings: TlsSettings) -> Callable[..., ssl.SSLContext]:
+    """What uvicorn wants: a function. Raises UsageError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    for name, path in (("cert", settings.cert), ("key", settings.key)):
+        _readable(name, path)
+    try:
+        context.load_cert_chain(settings.cert, settings.key, password="")  # nobody is asked
+    except (ssl.SSLError, OSError, ValueError) as error:
+        said = error.reason if isinstance(error, ssl.SSLError) and error.reason else "not usable"
+        raise UsageError(
+            f"console.tls: {settings.cert} and {settings.key} are no certificate and its key "
+            f"({said.lower().replace('_', ' ')}); both must be PEM, the key without a passphrase"
+        ) from None
+    return lambda *_: context
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version = "bauta"
-    sys_version = ""
-    timeout = SOCKET_TIMEOUT_SECONDS
-
-    def setup(self) -> None:
-        super().setup()
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-
-    def do_GET(self) -> None:
-        """Answer."""
-        if not self._host_is_local():
-            # a name that somebody else's DNS points here (DNS rebinding) is not ours
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "open this page as 127.0.0.1")
-            return
-        path = urlsplit(self.path).path
-        if path == "/live.mp4":
-            self._send_live()
-        elif path in self.server.pages:
-            self._send(*self.server.pages[path])
-        elif path in self.server.routes:
-            answer = self.server.routes[path]()
-            if answer is None:
-                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "no picture yet")
-            else:
-                self._send(*answer)
-        else:
-            self.send_error(HTTPStatus.NOT_FOUND)
-
-    def do_HEAD(self) -> None:
-        """The same without a body."""
-        self.do_GET()
-
-    def _host_is_local(self) -> bool:
-        """Any port: it may have been forwarded, as `ssh -L` does."""
-        hosts = self.headers.get_all("Host") or []
-        if len(hosts) != 1:
-            return False
-        name, colon, port = hosts[0].strip().lower().rpartition(":")
-        if not colon or not port.isdecimal():
-            name = hosts[0].strip().lower()
-        return name in HOSTS
-
-    def _send(self, kind: str, body: bytes) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _send_live(self) -> None:
-        if not self.server.viewer_slots.acquire(blocking=False):
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_VIEWERS} viewers are watching")
-            return
-        try:
-            viewer = self.server.live.join(JOIN_TIMEOUT_SECONDS)
-        except TimeoutError:
-            self.server.viewer_slots.release()
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "no picture yet")
-            return
-        try:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", viewer.init.mime)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            if self.command == "HEAD":
-                return
-            self._send_chunk(viewer.init.data)
-            while fragments := viewer.take(SOCKET_TIMEOUT_SECONDS):
-                self._send_chunk(b"".join(fragment.data for fragment in fragments))
-            self.wfile.write(b"0\r\n\r\n")
-        except (OSError, TimeoutError):
-            self.close_connection = True  # gone, or takes nothing: half a chunk may be out
-        finally:
-            self.server.live.leave(viewer)
-            self.server.viewer_slots.release()
-
-    def _send_chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%X\r\n%b\r\n" % (len(data), data))
-
-    def end_headers(self) -> None:
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """One plain line."""
-        status = HTTPStatus(code)
-        body = f"{message or status.phrase}\n".encode("utf-8", "replace")
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not news."""
+def _readable(name: str, path: Path) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"console.tls.{name}: {path} cannot be read: {error.strerror}") from None

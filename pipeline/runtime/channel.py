@@ -38,6 +38,11 @@ class Channel(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def depth(self) -> int:
+        """How many items it holds at most."""
+        return self._depth
+
     def send(self, item: T) -> None:
         """Put an item in. Raises ChannelClosed where nobody will take it."""
         with self._condition:

@@ -189,7 +189,7 @@ def test_password_is_nowhere_to_be_read(looped_clip: Clip, tmp_path: Path) -> No
             {"id": "bad", "source": camera.url.replace("/cam", "/attic")},
             {"id": "refused", "source": camera.url.replace("viewer:", "stranger:")},
         ]
-        config.write_text(json.dumps({"cameras": cameras}))  # JSON is YAML
+        config.write_text(json.dumps({"console": None, "cameras": cameras}))  # JSON is YAML
         options = ("--json", "--status-every", "0.5")
         with running_bauta("-v", "run", config, *options) as run:
             wait_for("frames", lambda: (run.status("good") or {}).get("frames_out", 0) > 10)

@@ -83,5 +83,6 @@ def arguments(command: str, camera: Peer, folder: Path) -> list[str]:
     if command == "protect":
         return ["protect", camera.url, str(folder / "out.mp4")]
     config = folder / "bauta.yaml"
-    config.write_text(json.dumps({"cameras": [{"id": "silent", "source": camera.url}]}))
+    cameras = [{"id": "silent", "source": camera.url}]
+    config.write_text(json.dumps({"console": None, "cameras": cameras}))
     return ["run", str(config)]

@@ -42,7 +42,8 @@ def camera(looped_clip: Clip) -> Iterator[Camera]:
 def write_config(path: Path, *cameras: Tree, **more: object) -> Path:
     """Replaced in one step, as editors do."""
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({"detector": DETECTOR, "cameras": list(cameras), **more}))
+    tree = {"detector": DETECTOR, "console": None, "cameras": list(cameras)}
+    new.write_text(json.dumps(tree | more))
     new.replace(path)
     return path
 
@@ -110,7 +111,8 @@ def test_changed_configuration_moves_only_what_changed(
         solid = {**changes, "protect": {"obfuscation": "solid"}}
         write_config(config, stays, solid, one("added", camera.url, tmp_path))
         run_for_frames(run, "added", 25)
-        wait_for("the changed camera", lambda: len(list((tmp_path / "changes").iterdir())) == 2)
+        recorded = tmp_path / "changes"
+        wait_for("the changed camera", lambda: len(list(recorded.glob("*.mp4"))) == 2)
         assert run.err.count("configuration taken up") == 1
 
         write_config(config, stays, one("added", camera.url, tmp_path))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PIPELINE, ENGINES = ROOT / "pipeline", ROOT / "engines"
 STAGES = ("source", "detect", "track", "protect", "compose", "encode", "seal", "publish")
 
-SHARED = {"frames", "motion", "settings", "errors", "runtime", "streams", "evidence"}
+SHARED = {"frames", "motion", "settings", "errors", "runtime", "streams", "evidence", "presence"}
 """What any stage may import."""
 
 EXCEPTIONS = {
@@ -51,7 +51,6 @@ NAMES_PROTECTED_FRAME = {
     "window.py",
     "session.py",
     "demo.py",
-    "review/snapshot.py",
 }
 """Who handles protected frames; nobody here but the maker calls the class."""
 
@@ -233,14 +232,19 @@ def test_the_gate_is_the_only_writer_of_planes() -> None:
 
 
 MAKES_ITS_OWN_PICTURES = ("source/scene", "source/simulated", "source/rtp_", "encode/probe.py")
-HANDED_PROTECTED_FRAMES = ("encode/encoder.py", "demo.py", "review/")
+HANDED_PROTECTED_FRAMES = ("encode/encoder.py", "demo.py")
 TRIES_WHAT_WORKS = ("doctor_checks.py",)
 NO_CAMERA = ("train_command.py",)  # what it saves are weights
 FOR_A_CASE = (  # logged before the first frame, readable by its owner alone
     "recover/video.py",
     "recover/stills.py",
 )
-OF_PROTECTED_CLIPS = ("recover/contact_sheet.py",)  # no key is near
+OF_PROTECTED_CLIPS = (  # no key is near
+    "recover/contact_sheet.py",
+    # the console decodes what has left the gate and the encoder: live streams and recordings
+    "review/live/snapshot.py",
+    "review/media/thumbnails.py",
+)
 
 
 def test_nothing_else_turns_pictures_into_bytes() -> None:

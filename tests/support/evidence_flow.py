@@ -330,6 +330,7 @@ def write_config(path: Path, recipients: Mapping[str, object], **camera: object)
     """Of one camera, replaced in one step, as editors do."""
     tree = {
         "site": "head-office",
+        "console": None,
         "detector": {"timeout": "20s"},  # only a network that really hangs is to be given up
         "recipients": recipients,
         "cameras": [

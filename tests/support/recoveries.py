@@ -9,12 +9,39 @@ import numpy as np
 
 from pipeline.recover.evidence_video import EvidenceCounts
 from pipeline.recover.gaps import NO_RECORD, Gap
-from pipeline.recover.manifest import EpochNote, FileNote, KeyNote, PackageNote, Recovery
+from pipeline.recover.manifest import (
+    EpochNote,
+    FileNote,
+    KeyNote,
+    PackageNote,
+    Recovery,
+    RequestNote,
+)
 from pipeline.recover.stills import Still
 from pipeline.vault.audit_line import Head
 
 PNG = cv2.imencode(".png", np.full((8, 6, 3), 90, np.uint8))[1].tobytes()
 HASHES = {name: f"{number:064x}" for number, name in enumerate(("clip", "out", "log"), start=1)}
+
+
+A_REQUEST = RequestNote(
+    id="R-4QX7ZK2M",
+    site="North",
+    camera="gate-3",
+    requested_by="dana",
+    requested_utc="2026-11-20T08:00:00.000Z",
+    approved_by="milo",
+    approved_utc="2026-11-20T09:00:00.000Z",
+    expires_utc="2026-11-27T09:00:00.000Z",
+    from_utc="2026-11-19T08:00:00.000Z",
+    to_utc="2026-11-19T08:00:10.000Z",
+    signer="SHA256:console",
+    is_verified=False,
+    is_lock=True,
+    sha256="cd" * 32,
+    epochs=12,
+    epochs_in_clip=10,
+)
 
 
 def a_recovery(**changes: object) -> Recovery:

@@ -22,6 +22,7 @@ from pipeline.frames import (
     FrameMoment,
     FrameOriginals,
     RawFrame,
+    TrackBox,
     U8Array,
     YuvPlanes,
     planes_of,
@@ -528,3 +529,58 @@ def test_what_is_kept_is_the_cameras_and_nothing_is_kept_unasked(
 
     monkeypatch.setattr("pipeline.compose.gate.copied", copies)
     assert Gate("lobby", MAKE).protect(raw(), [face(*BOX)], Zones()).redacted is None
+
+
+# --- whose faces they are ---
+
+
+def test_the_frame_says_whose_faces_it_hides() -> None:
+    """By the numbers that evidence has for them, and where they are inside the frame."""
+    kept: list[FrameOriginals] = []
+    gate = Gate("lobby", MAKE, keep=kept.append)
+    faces = [face(*BOX, track_id=9), face(-20.2, 90, 10.4, 140, track_id=4)]
+    frame = gate.protect(raw(), faces, Zones())
+
+    assert frame.tracks == (TrackBox(4, (0, 90, 10, 30)), TrackBox(9, (40, 30, 40, 50)))
+    assert {tile.track_id for tile in kept[0].faces} == {4, 9}
+
+
+def test_two_boxes_of_one_track_are_one() -> None:
+    faces = [face(10, 10, 40, 50), face(30, 20, 60, 40), face(100, 60, 120, 80, track_id=2)]
+    frame = Gate("lobby", MAKE).protect(raw(), faces, Zones())
+    assert frame.faces == 3
+    assert frame.tracks == (TrackBox(1, (10, 10, 50, 40)), TrackBox(2, (100, 60, 20, 20)))
+
+
+def test_who_is_outside_of_the_picture_is_not_named() -> None:
+    faces = [face(WIDTH + 5, 10, WIDTH + 40, 50), face(*BOX, track_id=2)]
+    frame = Gate("lobby", MAKE).protect(raw(), faces, Zones())
+    assert [box.track_id for box in frame.tracks] == [2]
+
+
+def test_the_curtain_names_nobody() -> None:
+    gate = Gate("lobby", lambda _planes, _faces: [])  # nothing hides the face: it falls
+    frame = gate.protect(raw(), [face(*BOX)], Zones())
+    assert_curtain(frame)
+    assert frame.tracks == ()
+    assert gate.redact(raw(), "a test").tracks == ()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), *[st.floats(-300, 400, width=32)] * 4), min_size=1, max_size=5
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_every_track_box_lies_inside(
+    given_boxes: list[tuple[int, float, float, float, float]],
+) -> None:
+    faces = [
+        face(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), track_id=track)
+        for track, x1, y1, x2, y2 in given_boxes
+    ]
+    frame = Gate("lobby", MAKE).protect(raw(), faces, Zones())
+    for box in frame.tracks:
+        x, y, width, height = box.box_xywh_px
+        assert 0 <= x < x + width <= WIDTH and 0 <= y < y + height <= HEIGHT
+    assert len({box.track_id for box in frame.tracks}) == len(frame.tracks)

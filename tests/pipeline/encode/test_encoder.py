@@ -6,6 +6,7 @@ import itertools
 import typing
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +17,10 @@ import pytest
 from pipeline.compose.gate import Gate, ProtectedFrame, Zones
 from pipeline.encode.encoder import Encoder
 from pipeline.errors import EncodeError
-from pipeline.frames import EncodedPacket, RawFrame, planes_of
+from pipeline.frames import EncodedPacket, FaceBox, RawFrame, TrackBox, planes_of
+from pipeline.protect.choose import make_patches
 from pipeline.publish.mux import Muxer
-from pipeline.settings import EncodeSettings
+from pipeline.settings import EncodeSettings, ProtectSettings
 from support.clips import decode_all, make_clip
 
 WIDTH, HEIGHT = 128, 96
@@ -331,3 +333,34 @@ def test_detail_that_no_later_frame_repeats_keeps_its_bits(
     kept, kept_bytes = error_and_size(True, 23)
     assert kept < 0.8 * plain
     assert kept_bytes < 2 * plain_bytes
+
+
+def test_packets_say_whom_their_frames_hide() -> None:
+    """Also where the encoder holds frames back: of the right frame, each once."""
+    gate = Gate("lobby", partial(make_patches, settings=ProtectSettings(obfuscation="solid")))
+
+    def frame(index: int) -> ProtectedFrame:
+        i420 = np.full((HEIGHT * 3 // 2, WIDTH), 60 + index, np.uint8)
+        image = av.VideoFrame.from_ndarray(i420, format="yuv420p")
+        raw = RawFrame(image, index, index * INTERVAL, TICKS, 1_000 + index)
+        if index == 5:
+            return gate.redact(raw, "a test")
+        box = np.array([index, 10, index + 30, 50], np.float32)
+        return gate.protect(raw, [FaceBox(3, box, 0.0)] if index % 2 else [], Zones())
+
+    encoder = Encoder(
+        EncodeSettings(),
+        encoder="libx264",
+        preset="medium",
+        first=frame(0),
+        fps=Fraction(25),
+        live=False,
+    )
+    packets = [packet for index in range(60) for packet in encoder.encode(frame(index))]
+    assert len(packets) < 60  # some are held back
+    packets += encoder.finish()
+    assert [packet.frame for packet in packets] == list(range(60))
+    assert [packet.redacted for packet in packets] == [index == 5 for index in range(60)]
+    for index, packet in enumerate(packets):
+        expected = (TrackBox(3, (index, 10, 30, 40)),) if index % 2 and index != 5 else ()
+        assert packet.tracks == expected

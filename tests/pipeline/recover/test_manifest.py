@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.recover.manifest import as_json, manifest_path, report_path, sha256_of, utc
 from pipeline.version import __version__
-from support.recoveries import HASHES, a_recovery
+from support.recoveries import A_REQUEST, HASHES, a_recovery
 
 
 def test_it_says_what_who_why_and_by_which_keys() -> None:
@@ -44,6 +45,16 @@ def test_it_says_what_who_why_and_by_which_keys() -> None:
 def test_the_verdict_on_the_origin(is_verified: bool, verdict: str) -> None:
     origin = json.loads(as_json(a_recovery(is_origin_verified=is_verified)))["origin"]
     assert origin["verdict"] == verdict and origin["verified"] is is_verified
+
+
+def test_a_request_is_named() -> None:
+    assert json.loads(as_json(a_recovery()))["request"] is None
+    note = json.loads(as_json(a_recovery(request=A_REQUEST)))["request"]
+    assert (note["id"], note["requested_by"], note["approved_by"]) == ("R-4QX7ZK2M", "dana", "milo")
+    assert (note["verdict"], note["is_lock"]) == ("REQUEST UNVERIFIED", True)
+    verified = replace(A_REQUEST, is_verified=True)
+    note = json.loads(as_json(a_recovery(request=verified)))["request"]
+    assert note["verdict"] == "REQUEST VERIFIED" and note["signer"] == "SHA256:console"
 
 
 def test_everybody_to_the_end() -> None:

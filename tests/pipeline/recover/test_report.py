@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.recover.gaps import NO_RECORD, Gap
 from pipeline.recover.report import MOST_GAPS, as_html
-from support.recoveries import HASHES, PNG, a_recovery
+from support.recoveries import A_REQUEST, HASHES, PNG, a_recovery
 
 VOID = {"meta", "img", "br"}
 EVIL = "<script>alert(1)</script>&\"' {{STILLS}} \x1b[31m"
@@ -84,7 +84,7 @@ def test_stills_are_pictures_before_and_after() -> None:
 
 
 def test_what_comes_from_outside_is_text_and_nothing_else() -> None:
-    recovery = a_recovery()
+    recovery = a_recovery(request=A_REQUEST)
     plain = Page(as_html(recovery))
     evil = a_recovery(
         case=EVIL,
@@ -96,6 +96,7 @@ def test_what_comes_from_outside_is_text_and_nothing_else() -> None:
         origin=(EVIL,),
         epochs=(replace(recovery.epochs[0], site=EVIL, camera=EVIL, groups=(EVIL,)),),
         gaps=(replace(recovery.gaps[0], why=EVIL),),
+        request=replace(A_REQUEST, id=EVIL, requested_by=EVIL, approved_by=EVIL, signer=EVIL),
     )
     page = as_html(evil)
     attacked = Page(page)
@@ -116,6 +117,18 @@ def test_what_comes_from_outside_is_text_and_nothing_else() -> None:
             "nobody (of dpo, police)",
         ),
         ({"stills": ()}, "No face of its own opened"),
+        ({"request": A_REQUEST}, "REQUEST UNVERIFIED: no console’s public key was named"),
+        ({"request": A_REQUEST}, "R-4QX7ZK2M, North, gate-3"),
+        ({"request": A_REQUEST}, "approved by milo, 2026-11-20T09:00:00.000Z, until 2026-11-27"),
+        ({"request": A_REQUEST}, "2026-11-19T08:00:00.000Z to 2026-11-19T08:00:10.000Z, in whole"),
+        ({"request": A_REQUEST}, "a lock: the approver’s release is in it"),
+        ({"request": A_REQUEST}, "10 of the 12 approved are in this clip"),
+        ({"request": A_REQUEST}, f"SHA-256 {'cd' * 32}"),
+        ({"request": replace(A_REQUEST, is_lock=False)}, "advice: no release"),
+        (
+            {"request": replace(A_REQUEST, is_verified=True)},
+            "REQUEST VERIFIED: signed by the console, SHA256:console",
+        ),
         ({"tracks": (), "to_seconds": None}, "all, and what several people may own"),
     ],
 )

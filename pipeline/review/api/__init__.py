@@ -1,0 +1,1 @@
+"""The console's HTTP API: routes, sessions and permissions. What it shows is protected already."""

@@ -1,0 +1,1 @@
+"""The console's side of the live pictures: streams and facts from the cameras' process."""

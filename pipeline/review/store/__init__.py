@@ -1,0 +1,1 @@
+"""What the console keeps: an index of the recordings, and accounts, sessions and requests."""

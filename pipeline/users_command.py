@@ -1,0 +1,185 @@
+"""`bauta users`: the accounts of the review console, at its database and not over the network."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .config import expand, load_settings
+from .errors import AccountRefused, UsageError
+from .review.passwords import check_rule
+from .review.store import accounts
+from .review.store.accounts import Account
+from .review.store.database import Database
+from .terminal import printable, say, warn
+from .vault.audit import state_dir
+
+VARIABLE = "BAUTA_PASSWORD"
+
+
+def list_users(options: argparse.Namespace) -> int:
+    """Print all accounts. Raises StoreError."""
+    with _opened(options) as database:
+        found = accounts.list(database)
+    if options.json:
+        print(json.dumps([_as_json(each) for each in found], indent=2))
+        return 0
+    if not found:
+        say("there are no accounts yet; the first one: bauta users add NAME --role admin")
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("name", "roles", "cameras", "since (UTC)", ""):
+        table.add_column(title, overflow="fold")
+    for each in found:
+        table.add_row(*(Text(printable(cell)) for cell in _cells(each)))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def add_user(options: argparse.Namespace) -> int:
+    """Make an account. Raises UsageError, AccountRefused, StoreError."""
+    name = accounts.clean_name(options.name)
+    with _opened(options) as database:
+        if accounts.get(database, name) is not None:  # said before a password is asked for
+            raise AccountRefused(f"there is an account {name} already")
+        made = accounts.create(
+            database,
+            name,
+            _new_password(name),
+            roles=options.role,
+            cameras=options.camera,
+            now_ms=time.time_ns() // 1_000_000,
+        )
+        say(f"{made.name}: {_roles(made)}; sees {_cameras(made)}")
+        if not any(_manages(each) for each in accounts.list(database)):
+            warn("nobody can manage accounts in the browser yet: give one the role admin")
+    return 0
+
+
+def set_roles(options: argparse.Namespace) -> int:
+    """Instead of those an account has. Raises AccountRefused, StoreError."""
+    with _opened(options) as database:
+        changed = accounts.change(database, options.name, roles=options.role)
+    say(f"{changed.name}: {_roles(changed)}; signed out everywhere")
+    return 0
+
+
+def set_cameras(options: argparse.Namespace) -> int:
+    """Instead of those an account sees. Raises UsageError, AccountRefused, StoreError."""
+    chosen = None if options.all else options.camera
+    with _opened(options) as database:
+        changed = accounts.change(database, options.name, cameras=chosen)
+    say(f"{changed.name}: sees {_cameras(changed)}; signed out everywhere")
+    return 0
+
+
+def set_password(options: argparse.Namespace) -> int:
+    """A new one. Raises UsageError, AccountRefused, StoreError."""
+    with _opened(options) as database:
+        known = accounts.get(database, options.name)
+        if known is None:
+            raise AccountRefused(f"there is no account {options.name.casefold()}")
+        changed = accounts.change(database, known.name, password=_new_password(known.name))
+    say(f"{changed.name}: has a new password; signed out everywhere")
+    return 0
+
+
+def disable_user(options: argparse.Namespace) -> int:
+    """No signing in any more. Raises AccountRefused, StoreError."""
+    with _opened(options) as database:
+        changed = accounts.change(database, options.name, disabled=True)
+    say(f"{changed.name}: disabled, and signed out everywhere")
+    return 0
+
+
+def enable_user(options: argparse.Namespace) -> int:
+    """Signing in again. Raises AccountRefused, StoreError."""
+    with _opened(options) as database:
+        changed = accounts.change(database, options.name, disabled=False)
+    say(f"{changed.name}: may sign in again")
+    return 0
+
+
+def remove_user(options: argparse.Namespace) -> int:
+    """For good. Raises AccountRefused, StoreError."""
+    with _opened(options) as database:
+        accounts.remove(database, options.name)
+    say(f"{options.name.casefold()}: removed, and signed out everywhere")
+    return 0
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Database]:
+    """With all its tables. Raises UsageError, StoreError."""
+    url: str | None = None
+    if options.database is not None:
+        url = expand(options.database)
+    elif options.config is not None:
+        console = load_settings(options.config).console
+        url = None if console is None else console.database
+    database = Database(url, state_dir())
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.close()
+
+
+def _new_password(name: str) -> str:
+    """From the environment, else asked for twice. Raises UsageError."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        check_rule(given, name)
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"there is no terminal to ask for a password at; set {VARIABLE} in the environment"
+        )
+    try:
+        first = getpass.getpass(printable(f"New password of {name}: "))
+        check_rule(first, name)
+        if getpass.getpass("The same again: ") != first:
+            raise UsageError("the two are not the same")
+    except EOFError:
+        raise UsageError("nothing was entered") from None
+    return first
+
+
+def _as_json(account: Account) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "roles": sorted(account.roles),
+        "cameras": None if account.cameras is None else sorted(account.cameras),
+        "disabled": account.disabled,
+        "created_ms": account.created_ms,
+    }
+
+
+def _cells(account: Account) -> tuple[str, ...]:
+    since = time.strftime("%Y-%m-%d %H:%M", time.gmtime(account.created_ms / 1000))
+    state = "disabled" if account.disabled else ""
+    return (account.name, _roles(account), _cameras(account), since, state)
+
+
+def _roles(account: Account) -> str:
+    return ", ".join(role for role in accounts.ROLES if role in account.roles)
+
+
+def _cameras(account: Account) -> str:
+    if account.cameras is None:
+        return "all cameras"
+    return ", ".join(sorted(account.cameras)) or "no camera"
+
+
+def _manages(account: Account) -> bool:
+    return "admin" in account.roles and not account.disabled
