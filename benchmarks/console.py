@@ -76,7 +76,8 @@ def _block(
             spent = _tree_cpu_seconds(process.pid) - before
             taken = time.monotonic() - begun
             if page is not None:
-                facts[what] = _signed_in(page).get("/api/cameras").json()[0]
+                with _signed_in(page) as client:
+                    facts[what] = client.get("/api/cameras").json()[0]
         finally:
             if viewers is not None:
                 viewers.terminate()
@@ -126,17 +127,19 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise RuntimeError("bauta run served no console")
 
 
-def _signed_in(page: str) -> httpx.Client:
-    client = httpx.Client(base_url=page, timeout=10.0)
-    client.post("/api/session", json={"name": NAME, "password": PASSWORD}).raise_for_status()
-    return client
+@contextmanager
+def _signed_in(page: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page, timeout=10.0) as client:
+        words = {"name": NAME, "password": PASSWORD}
+        client.post("/api/session", json=words).raise_for_status()
+        yield client
 
 
 def _wait_for_picture(page: str) -> None:
     deadline = time.monotonic() + FIRST_PICTURE_SECONDS
     with _signed_in(page) as client:
         while time.monotonic() < deadline:
-            if any(camera["live"] for camera in client.get("/api/cameras").json()):
+            if any(camera["state"] == "up" for camera in client.get("/api/cameras").json()):
                 return
             time.sleep(0.25)
     raise RuntimeError(f"no live picture within {FIRST_PICTURE_SECONDS:g} s")

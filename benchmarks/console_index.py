@@ -165,7 +165,7 @@ def _queries(
         for name, chosen in filters.items():
             query = PeopleQuery(sort=sort, **chosen)  # type: ignore[arg-type]
             yield f"people {name}, by {sort}", _page(database, query)
-        deep = PeopleQuery(sort=sort, **of_day, limit=500)  # type: ignore[arg-type]
+        deep = PeopleQuery(sort=sort, **of_day, limit=500)
         yield f"people of a day, by {sort}, half way", _page(database, _half_way(database, deep))
 
 

@@ -15,7 +15,6 @@ from .recover.clip_records import ClipRecords
 from .recover.evidence import ClipTiles, Opening, is_size_as_sealed
 from .recover.evidence_video import EvidenceCounts, lay_tiles_in
 from .recover.gaps import Gap, Gaps
-from .recover.log import user_name
 from .recover.manifest import (
     EpochNote,
     FileNote,
@@ -36,6 +35,7 @@ from .recover.video import RecoveredVideo, write_private
 from .recover.wording import counted
 from .recover_options import progress_bar, warn_unverified
 from .recover_request import NOTHING, Request, checked_request, openings_of, write_log
+from .runtime.process import user_name
 from .terminal import say, warn
 from .vault.audit_line import Head
 from .vault.signing import fingerprint

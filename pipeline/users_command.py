@@ -1,4 +1,7 @@
-"""`bauta users`: the accounts of the review console, at its database and not over the network."""
+"""`bauta users`: the accounts of the review console, at its database and not over the network.
+
+Each change is in the audit log before it is made, as those made in the browser are.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,13 @@ from .review.passwords import check_rule
 from .review.store import accounts
 from .review.store.accounts import Account
 from .review.store.database import Database
+from .runtime.process import user_name
 from .terminal import printable, say, warn
+from .vault import audit
 from .vault.audit import state_dir
+from .vault.signing import service_key
 
+CONSOLE_KEY = "console.key"  # as review/assembly.py names it; a test compares
 VARIABLE = "BAUTA_PASSWORD"
 
 
@@ -52,10 +59,12 @@ def add_user(options: argparse.Namespace) -> int:
     with _opened(options) as database:
         if accounts.get(database, name) is not None:  # said before a password is asked for
             raise AccountRefused(f"there is an account {name} already")
+        password = _new_password(name)
+        _log("user-create", name, roles=sorted({"viewer", *options.role}), cameras=options.camera)
         made = accounts.create(
             database,
             name,
-            _new_password(name),
+            password,
             roles=options.role,
             cameras=options.camera,
             now_ms=time.time_ns() // 1_000_000,
@@ -69,7 +78,9 @@ def add_user(options: argparse.Namespace) -> int:
 def set_roles(options: argparse.Namespace) -> int:
     """Instead of those an account has. Raises AccountRefused, StoreError."""
     with _opened(options) as database:
-        changed = accounts.change(database, options.name, roles=options.role)
+        known = _known(database, options.name)
+        _log("user-change", known.name, roles=sorted({"viewer", *options.role}))
+        changed = accounts.change(database, known.name, roles=options.role)
     say(f"{changed.name}: {_roles(changed)}; signed out everywhere")
     return 0
 
@@ -78,7 +89,9 @@ def set_cameras(options: argparse.Namespace) -> int:
     """Instead of those an account sees. Raises UsageError, AccountRefused, StoreError."""
     chosen = None if options.all else options.camera
     with _opened(options) as database:
-        changed = accounts.change(database, options.name, cameras=chosen)
+        known = _known(database, options.name)
+        _log("user-change", known.name, cameras=chosen)
+        changed = accounts.change(database, known.name, cameras=chosen)
     say(f"{changed.name}: sees {_cameras(changed)}; signed out everywhere")
     return 0
 
@@ -86,10 +99,10 @@ def set_cameras(options: argparse.Namespace) -> int:
 def set_password(options: argparse.Namespace) -> int:
     """A new one. Raises UsageError, AccountRefused, StoreError."""
     with _opened(options) as database:
-        known = accounts.get(database, options.name)
-        if known is None:
-            raise AccountRefused(f"there is no account {options.name.casefold()}")
-        changed = accounts.change(database, known.name, password=_new_password(known.name))
+        known = _known(database, options.name)
+        password = _new_password(known.name)
+        _log("user-change", known.name, password=True)
+        changed = accounts.change(database, known.name, password=password)
     say(f"{changed.name}: has a new password; signed out everywhere")
     return 0
 
@@ -97,7 +110,9 @@ def set_password(options: argparse.Namespace) -> int:
 def disable_user(options: argparse.Namespace) -> int:
     """No signing in any more. Raises AccountRefused, StoreError."""
     with _opened(options) as database:
-        changed = accounts.change(database, options.name, disabled=True)
+        known = _known(database, options.name)
+        _log("user-change", known.name, disabled=True)
+        changed = accounts.change(database, known.name, disabled=True)
     say(f"{changed.name}: disabled, and signed out everywhere")
     return 0
 
@@ -105,7 +120,9 @@ def disable_user(options: argparse.Namespace) -> int:
 def enable_user(options: argparse.Namespace) -> int:
     """Signing in again. Raises AccountRefused, StoreError."""
     with _opened(options) as database:
-        changed = accounts.change(database, options.name, disabled=False)
+        known = _known(database, options.name)
+        _log("user-change", known.name, disabled=False)
+        changed = accounts.change(database, known.name, disabled=False)
     say(f"{changed.name}: may sign in again")
     return 0
 
@@ -113,9 +130,24 @@ def enable_user(options: argparse.Namespace) -> int:
 def remove_user(options: argparse.Namespace) -> int:
     """For good. Raises AccountRefused, StoreError."""
     with _opened(options) as database:
-        accounts.remove(database, options.name)
-    say(f"{options.name.casefold()}: removed, and signed out everywhere")
+        known = _known(database, options.name)
+        _log("user-remove", known.name)
+        accounts.remove(database, known.name)
+    say(f"{known.name}: removed, and signed out everywhere")
     return 0
+
+
+def _known(database: Database, name: str) -> Account:
+    found = accounts.get(database, name)
+    if found is None:
+        raise AccountRefused(f"there is no account {name.casefold()}")
+    return found
+
+
+def _log(action: str, account: str, **more: object) -> None:
+    """Raises VaultError: then nothing is changed. A change that is refused after it is in there."""
+    entry = {"action": action, "user": user_name(), "from": "terminal", "account": account}
+    audit.append(audit.audit_path(), entry | more, service_key(state_dir() / CONSOLE_KEY))
 
 
 @contextmanager

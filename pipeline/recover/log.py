@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import os
 from pathlib import Path
 
+from ..runtime.process import user_name
 from ..vault import audit
 from ..vault.signing import SigningKey
 
@@ -37,11 +36,3 @@ def log_recovery(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def user_name() -> str:
-    """Who runs this."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"

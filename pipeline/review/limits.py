@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 FREE_FAILURES = 5  # the next one is answered only after a wait
 LONGEST_WAIT_SECONDS = 300.0
-FORGOTTEN_SECONDS = 900.0  # after so long a failure no longer counts
+FORGOTTEN_SECONDS = 15 * LONGEST_WAIT_SECONDS  # a failure; so long, waits stay at their longest
 UNANSWERED_SECONDS = 60.0  # an attempt that neither failed nor succeeded counts as failed so long
 MOST_KEYS = 10_000  # of names, and of addresses: the one longest unused is forgotten
 _MOST_FAILURES = FREE_FAILURES + 16  # kept per key; the wait no longer grows there

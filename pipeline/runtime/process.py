@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import getpass
 import os
 import resource
 import signal
@@ -14,6 +15,14 @@ from typing import NoReturn
 
 _PR_SET_DUMPABLE = 4
 GOODBYE_SECONDS = 0.5  # for threads that are about to end
+
+
+def user_name() -> str:
+    """Who runs this."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 def forbid_core_dumps() -> None:

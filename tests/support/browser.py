@@ -20,6 +20,17 @@ from urllib.parse import urlsplit
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 40.0
 ANSWER_SECONDS = 30.0
+REACH_SECONDS = 10.0
+_PLACE = """(() => {
+    const element = %s;
+    if (!element || element.disabled) return null;
+    element.scrollIntoView({block: "nearest", inline: "nearest"});
+    const {left, top, width, height} = element.getBoundingClientRect();
+    const [x, y] = [left + width / 2, top + height / 2];
+    const hit = document.elementFromPoint(x, y);
+    return hit && (element.contains(hit) || hit.contains(element) && hit.closest("label"))
+        ? [x, y] : null;
+})()"""  # where the mouse must go; null: something else lies there, or nothing yet
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # tests run as root in containers
@@ -110,6 +121,40 @@ class Browser:
         )
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
+
+    # --- what a person does ---
+
+    def click(self, element: str) -> None:
+        """With the mouse, on what a JavaScript expression gives, once it lies there to be hit."""
+        deadline = time.monotonic() + REACH_SECONDS
+        while (place := self.evaluate(_PLACE % element)) is None:
+            assert time.monotonic() < deadline, f"cannot be clicked: {element}"
+            time.sleep(0.05)
+        at: dict[str, Any] = {"x": place[0], "y": place[1]}
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", **at)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    def type_text(self, text: str) -> None:
+        """Key by key, to whatever has the focus. Tab and line feed are the keys of those names."""
+        for letter in text:
+            name, code = {"\t": ("Tab", 9), "\n": ("Enter", 13)}.get(letter, (letter, 0))
+            self.call(
+                "Input.dispatchKeyEvent",
+                **{"type": "keyDown", "key": name, "text": "\r" if letter == "\n" else letter},
+                windowsVirtualKeyCode=code,
+            )
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=name)
+
+    def choose_file(self, element: str, path: Path) -> None:
+        """In the file dialog of an input, which has no window to click in."""
+        found = self.call("Runtime.evaluate", expression=element)["result"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], objectId=found["objectId"])
+
+    def downloads_to(self, folder: Path) -> None:
+        """Where links that download put their files; they have their names once they are whole."""
+        folder.mkdir(exist_ok=True)
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def screenshot(self, path: Path) -> None:
         """What a person would see, as PNG."""

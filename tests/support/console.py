@@ -255,8 +255,8 @@ def a_fact(camera: str, **changes: Any) -> CameraFact:
         "latency_sum_ms": 60_000.0,
     }
     fact = CameraFact.from_json({**status, "sinks": []})
-    sinks = [SinkStatus("rtsp://***@nvr/one", "up", 990, 2, None)]
-    return replace(fact, sinks=sinks, **changes)
+    changes.setdefault("sinks", [SinkStatus("rtsp://***@nvr/one", "up", 990, 2, None)])
+    return replace(fact, **changes)
 
 
 @contextmanager

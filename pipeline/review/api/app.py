@@ -27,6 +27,7 @@ from .routes_system import router as system
 from .routes_users import router as users
 from .security import CSRF_HEADER, HASHES_AT_ONCE, GuardedRoute, cookie_name
 from .static_files import read_static_files, static_router
+from .workers import make_workers
 
 LIVE_PATH = "/api/cameras/{camera}/live"
 _ABOUT = """\
@@ -54,6 +55,7 @@ def make_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.hashing = asyncio.Semaphore(HASHES_AT_ONCE)
+    make_workers(app)
     install(app)
     for router in (session, cameras, recordings, people, requests, users, system, openapi_router()):
         app.include_router(router)

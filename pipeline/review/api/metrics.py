@@ -93,7 +93,6 @@ def _counters(facts: Iterable[CameraFact]) -> Iterator[Metric]:
         ("frames_in", "Frames decoded.", lambda fact: fact.frames_in),
         ("frames_out", "Protected frames encoded.", lambda fact: fact.frames_out),
         ("detections", "Runs of the face detector.", lambda fact: fact.looks),
-        ("network_runs", "Runs of the face detector.", lambda fact: fact.looks),
         ("reconnects", "Times the camera was lost.", lambda fact: fact.reconnects),
         ("damaged_packets", "Packets that broke.", lambda fact: fact.damaged_packets),
         ("sealed_faces", "Tiles in evidence records.", lambda fact: fact.sealed_faces),
@@ -110,17 +109,22 @@ def _counters(facts: Iterable[CameraFact]) -> Iterator[Metric]:
     redacted = CounterMetricFamily(
         "bauta_redactions", "Frames obscured whole.", labels=["camera", "reason"]
     )
+    runs = CounterMetricFamily(
+        "bauta_network_runs", "Pictures that a network was given.", labels=["camera", "network"]
+    )
     for fact in facts:
         dropped.add_metric([fact.camera, "raw"], fact.dropped_raw)
         dropped.add_metric([fact.camera, "protected"], fact.dropped_protected)
         for reason, count in sorted(fact.obscured.items()):
             redacted.add_metric([fact.camera, reason], count)
-    yield from (dropped, redacted)
+        runs.add_metric([fact.camera, "detector"], fact.looks)
+        runs.add_metric([fact.camera, "fusion"], fact.fused)
+    yield from (dropped, redacted, runs)
 
 
 def _gauges(facts: Iterable[CameraFact]) -> Iterator[Metric]:
-    faces = GaugeMetricFamily("bauta_faces", "Faces hidden in the last frame.", labels=_CAMERA)
-    tracks = GaugeMetricFamily("bauta_tracks", "People followed now.", labels=_CAMERA)
+    faces = GaugeMetricFamily("bauta_faces", "Faces that the newest frame hides.", labels=_CAMERA)
+    tracks = GaugeMetricFamily("bauta_tracks", "Tracks that the frame hides.", labels=_CAMERA)
     alarm = GaugeMetricFamily(
         "bauta_evidence_alarm", "1 while nothing can be sealed.", labels=_CAMERA
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from ...runtime.credentials import without_credentials
@@ -15,6 +15,7 @@ from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
 from .schemas import CameraId, CameraOut, SinkOut
 from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn
+from .workers import slowly
 
 router = APIRouter(
     route_class=GuardedRoute, tags=["cameras"], responses=DOCUMENTED, max_body_size=BODY_BYTES
@@ -47,7 +48,7 @@ async def cameras(context: Ctx, caller: SignedIn) -> list[CameraOut]:
 async def playlist(camera: CameraInPath, context: Ctx, caller: SignedIn) -> Response:
     """For browsers without Media Source Extensions."""
     _must_be_live(context, caller, camera)
-    text = context.hub.playlist(camera)
+    text = None if context.hub.refusal(camera) else context.hub.playlist(camera)
     if text is None:
         raise ApiError(503, context.hub.refusal(camera) or _NOTHING_YET, {"Retry-After": "1"})
     return Response(text, media_type=PLAYLIST_TYPE)
@@ -74,10 +75,12 @@ async def hls_file(camera: CameraInPath, name: HlsName, context: Ctx, caller: Si
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "a protected picture"}},
 )
-async def snapshot(camera: CameraInPath, context: Ctx, caller: SignedIn) -> Response:
+async def snapshot(
+    camera: CameraInPath, request: Request, context: Ctx, caller: SignedIn
+) -> Response:
     """The newest keyframe, protected as everything here."""
     _must_be_live(context, caller, camera)
-    png = await run_in_threadpool(context.snapshots.png, camera)
+    png = await slowly(request, context.snapshots.png, camera)
     if png is None:
         raise ApiError(503, context.hub.refusal(camera) or _NOTHING_YET, {"Retry-After": "1"})
     return Response(png, media_type="image/png")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from ...errors import RecordingError
 from ..store import people, recordings
 from ..store.people import Person
-from .context import Ctx
+from .context import Context, Ctx
 from .errors import DOCUMENTED, no_such
 from .file_answer import close, open_inside
-from .schemas import Id, PeopleOut, PeopleQuery, PersonOut
-from .security import BODY_BYTES, GuardedRoute, SignedIn
+from .schemas_recordings import Id, PeopleOut, PeopleQuery, PersonOut
+from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn
 from .seen import cameras_of, person_of
+from .workers import slowly
 
 IdInPath = Annotated[Id, Path()]
 router = APIRouter(
@@ -57,20 +58,24 @@ def person(id: IdInPath, context: Ctx, caller: SignedIn) -> PersonOut:
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}, "description": "a protected picture"}},
 )
-def thumbnail(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
+async def thumbnail(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """A square of 240 pixels around where they are largest; protected as the recording is."""
-    found = person_of(context, caller, id)
+    jpeg = await slowly(request, _thumbnail, context, caller, id)
+    return Response(jpeg, media_type="image/jpeg")
+
+
+def _thumbnail(context: Context, caller: Caller, person_id: int) -> bytes:
+    found = person_of(context, caller, person_id)
     segment = recordings.segment(context.database, found.best_segment)
     if segment is None:
         raise no_such("picture; its recording is gone")
     close(open_inside(segment.path, context.plan.folders))
     try:
-        jpeg = context.thumbnails.jpeg(
+        return context.thumbnails.jpeg(
             FilePath(segment.path), found.best_seconds, found.box_xywh_px
         )
     except RecordingError:
         raise no_such("picture; its recording cannot be read") from None
-    return Response(jpeg, media_type="image/jpeg")
 
 
 def shown_person(person: Person) -> PersonOut:

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from ...errors import RecordingError
 from ..media.fragments import H265, Fragments
@@ -18,12 +18,12 @@ from .audit import must_log
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
 from .file_answer import FileAnswer, open_inside
-from .schemas import (
+from .schemas import ErrorOut
+from .schemas_recordings import (
     Day,
     DayCamera,
     DaysOut,
     DaysQuery,
-    ErrorOut,
     ExportOut,
     FragmentsOut,
     Id,
@@ -37,6 +37,7 @@ from .schemas import (
 )
 from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn
 from .seen import cameras_of, file_of, segment_of
+from .workers import slowly
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 IdInPath = Annotated[Id, Path()]
@@ -97,9 +98,9 @@ def recordings_(
 
 
 @router.get("/api/recordings/{id}/fragments", operation_id="recordingFragments")
-def fragments(id: IdInPath, context: Ctx, caller: SignedIn) -> FragmentsOut:
+async def fragments(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> FragmentsOut:
     """Where the file's parts lie, each beginning with a keyframe, so that a player can seek."""
-    segment, _, known = _playable(context, caller, id)
+    segment, _, known = await slowly(request, _playable, context, caller, id)
     return FragmentsOut(
         mime=known.mime,
         init=known.init_span,
@@ -115,9 +116,9 @@ def fragments(id: IdInPath, context: Ctx, caller: SignedIn) -> FragmentsOut:
     response_class=Response,
     responses=MEDIA,
 )
-def media(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
+async def media(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """The file's bytes; a Range header asks for a part of them."""
-    _, path, _ = _playable(context, caller, id)
+    _, path, _ = await slowly(request, _playable, context, caller, id)
     folders = (*context.plan.folders, context.plan.state_dir / "playable")
     return FileAnswer(open_inside(str(path), folders), "video/mp4")
 
@@ -128,18 +129,18 @@ def media(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
     response_class=Response,
     responses={200: {"content": {PLAYLIST_TYPE: {}}, "description": "a playlist"}},
 )
-def playlist(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
+async def playlist(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """The file as HLS by byte range, for browsers without Media Source Extensions."""
-    segment, _, known = _playable(context, caller, id)
+    segment, _, known = await slowly(request, _playable, context, caller, id)
     growing = segment.growing and not known.is_finished
     return Response(playlist_text(known, growing=growing), media_type=PLAYLIST_TYPE)
 
 
 @router.post("/api/exports", operation_id="makeExport", status_code=201)
-def export(body: Span, context: Ctx, caller: SignedIn) -> ExportOut:
+async def export(body: Span, request: Request, context: Ctx, caller: SignedIn) -> ExportOut:
     """A file to take along: by stream copy, with its evidence. It is kept for an hour."""
     caller.must_see(body.camera)
-    return make_export(context, caller, body.camera, body.from_ms, body.to_ms)
+    return await slowly(request, _make_export, context, caller, body)
 
 
 @router.get(
@@ -168,10 +169,11 @@ def export_file(id: ExportId, name: FileName, context: Ctx, caller: SignedIn) ->
     return FileAnswer(file, kind, {"Content-Disposition": f'attachment; filename="{made.name}"'})
 
 
-def make_export(
-    context: Context, caller: Caller, camera: str, from_ms: int, to_ms: int, **said: object
-) -> ExportOut:
-    """For `caller`, who may see the camera; `said` goes into the audit log. Blocks."""
+# --- inside; these block ---
+
+
+def _make_export(context: Context, caller: Caller, body: Span) -> ExportOut:
+    camera, from_ms, to_ms = body.camera, body.from_ms, body.to_ms
     if to_ms <= from_ms:
         raise ApiError(422, "to_ms: must be after from_ms")
     if to_ms - from_ms > DAY_MS:
@@ -192,7 +194,6 @@ def make_export(
         camera=camera,
         from_ms=from_ms,
         to_ms=to_ms,
-        **said,
     )
     made = context.exports.make(chosen, from_ms, to_ms, camera, owner=caller.account.name)
     return ExportOut(
@@ -204,9 +205,6 @@ def make_export(
         url=f"/api/exports/{made.id}/{quote(made.name)}",
         stopped=made.stopped,
     )
-
-
-# --- inside ---
 
 
 def _playable(

@@ -6,17 +6,17 @@ import base64
 import binascii
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from ..requests import AFTER_MS, NewRequest
 from ..store import recordings
-from ..store.requests import Request
+from ..store import requests as store
 from .audit import must_log
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
 from .file_answer import FileAnswer, open_inside
 from .routes_recordings import BINARY, MEDIA
-from .schemas import (
+from .schemas_recordings import (
     Approval,
     NewRequestIn,
     Refusal,
@@ -29,6 +29,7 @@ from .schemas import (
 )
 from .security import BODY_BYTES, RELEASE_BODY_BYTES, Caller, GuardedRoute, SignedIn
 from .seen import file_of
+from .workers import slowly
 
 IdInPath = Annotated[RequestId, Path()]
 FILE_SUFFIX = ".bautareq"
@@ -72,13 +73,19 @@ def request(id: IdInPath, context: Ctx, caller: SignedIn) -> RequestOut:
     operation_id="approveRequest",
     max_body_size=RELEASE_BODY_BYTES,
 )
-def approve(id: IdInPath, body: Approval, context: Ctx, caller: SignedIn) -> RequestOut:
+async def approve(
+    id: IdInPath, body: Approval, request: Request, context: Ctx, caller: SignedIn
+) -> RequestOut:
     """By a second person. With their key release the approval is a lock, else it is advice."""
-    seen = _seen(context, caller, id)
+    return await slowly(request, _approve, context, caller, id, body)
+
+
+def _approve(context: Context, caller: Caller, request_id: str, body: Approval) -> RequestOut:
+    seen = _seen(context, caller, request_id)
     for segment in recordings.segments(context.database, seen.camera, seen.from_ms, seen.to_ms + 1):
         file_of(context, segment)
     release = None if body.release is None else _bytes_of(body.release)
-    done = context.requests.approve(caller.account, id, note=body.note, release=release)
+    done = context.requests.approve(caller.account, seen.id, note=body.note, release=release)
     return _shown(context, caller, done)
 
 
@@ -123,9 +130,13 @@ def file(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
         },
     },
 )
-def clip(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
+async def clip(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """The protected clip around the span, also while the request waits."""
-    found = _seen(context, caller, id)
+    return await slowly(request, _clip, context, caller, id)
+
+
+def _clip(context: Context, caller: Caller, request_id: str) -> Response:
+    found = _seen(context, caller, request_id)
     may = context.requests.may(caller.account, found)
     if "clip" not in may:
         raise ApiError(409, f"{found.id} is {found.state}: its clip is no longer for you")
@@ -152,7 +163,7 @@ def clip(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
 # --- inside ---
 
 
-def _seen(context: Context, caller: Caller, request_id: str) -> Request:
+def _seen(context: Context, caller: Caller, request_id: str) -> store.Request:
     found = context.requests.get(caller.account, request_id)
     if found is None:
         raise no_such("request")
@@ -166,7 +177,7 @@ def _bytes_of(text: str) -> bytes:
         raise ApiError(422, "release: is no base64") from None
 
 
-def _shown(context: Context, caller: Caller, request: Request) -> RequestOut:
+def _shown(context: Context, caller: Caller, request: store.Request) -> RequestOut:
     return RequestOut(
         id=request.id,
         state=request.state,

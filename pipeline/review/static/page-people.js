@@ -60,6 +60,7 @@ class PeoplePage {
     this.scroller.append(this.grid.element, this.empty, this.tail);
     this.element = h("div", { class: "page fill people-page" },
       h("header", { class: "page-head" }, h("h1", {}, "People"), this.count,
+        h("button", { class: "button quiet icon-only", type: "button", title: "Look again", "aria-label": "Look again", onclick: () => this.#load() }, icon("refresh")),
         h("p", { class: "actions dim small" }, NOBODY_IS_RECOGNIZED)),
       this.#filters(cameras),
       this.loading,

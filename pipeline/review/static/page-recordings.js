@@ -15,6 +15,8 @@ import { Timeline } from "./timeline.js";
 import { announce, toast } from "./toast.js";
 
 const DAY_MS = 86_400_000;
+const OPEN_MS = 30 * DAY_MS; // a page may stay open for so long and still follow the recordings
+const DAYS_MS = 120_000; // between two looks at which days there are
 const RECENT_MS = 120_000;
 const SECOND_MS = 1000;
 const JUMP_MS = 10_000;
@@ -60,7 +62,7 @@ class RecordingsPage {
     this.signal = signal;
     this.allCameras = [...new Set(days.flatMap((day) => day.cameras.map((camera) => camera.id)))].sort();
     this.cameras = this.allCameras;
-    this.window = { fromMs: days.at(-1).start_ms - DAY_MS, toMs: Math.max(days[0].start_ms + 2 * DAY_MS, Date.now() + DAY_MS) };
+    this.window = { fromMs: days.at(-1).start_ms - DAY_MS, toMs: Math.max(days[0].start_ms, Date.now()) + OPEN_MS };
     this.camera = null;
     this.shownDay = null;
     this.working = null; // timer
@@ -107,20 +109,39 @@ class RecordingsPage {
   }
 
   #dayPicker() {
-    this.daySelect = h("select", { "aria-label": "Day", onchange: () => this.showDay(this.days[this.daySelect.selectedIndex]) },
-      this.days.map((day) => {
-        const seconds = Math.max(...day.cameras.map((camera) => camera.seconds));
-        const people = day.cameras.reduce((sum, camera) => sum + camera.people, 0);
-        const words = dayWords(day.start_ms);
-        return h("option", {}, `${words[0].toUpperCase()}${words.slice(1)}: ${duration(seconds)}, ${plural(people, "track")}`);
-      }));
+    this.daySelect = h("select", { "aria-label": "Day", onchange: () => this.showDay(this.days[this.daySelect.selectedIndex]) });
     const step = (name, label, by) => h("button", {
       class: "button quiet icon-only", type: "button", title: label, "aria-label": label,
       onclick: () => this.showDay(this.days[this.daySelect.selectedIndex + by]),
     }, icon(name));
     this.dayBefore = step("previous", "Day before", 1);
     this.dayAfter = step("next", "Day after", -1);
+    this.#fillDays();
+    const again = setInterval(() => this.#lookForDays(), DAYS_MS);
+    this.signal.addEventListener("abort", () => clearInterval(again));
     return h("div", { class: "day-picker", role: "group", "aria-label": "Day" }, this.dayBefore, this.daySelect, this.dayAfter);
+  }
+
+  #fillDays() {
+    const chosen = this.daySelect.selectedIndex;
+    replace(this.daySelect, this.days.map((day) => {
+      const seconds = Math.max(...day.cameras.map((camera) => camera.seconds));
+      const people = day.cameras.reduce((sum, camera) => sum + camera.people, 0);
+      const words = dayWords(day.start_ms);
+      return h("option", {}, `${words[0].toUpperCase()}${words.slice(1)}: ${duration(seconds)}, ${plural(people, "track")}`);
+    }));
+    this.daySelect.selectedIndex = Math.max(0, chosen);
+    this.shownDay = null;
+  }
+
+  /** Midnight passes while the page is open; an open list is left alone. */
+  async #lookForDays() {
+    if (document.visibilityState !== "visible" || document.activeElement === this.daySelect) return;
+    const days = await loadDays(this.signal).catch(() => []); // the next look may find them
+    if (!days.length) return;
+    this.days = days;
+    this.#fillDays();
+    if (this.player.at !== null) this.#showDayOf(this.player.at);
   }
 
   #cameraChips() {

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -114,9 +114,7 @@ class Database:
         said = without_credentials(lines[0].strip())
         code = getattr(error.orig, "sqlite_errorcode", None)
         if self.path is None:
-            down = isinstance(error, InterfaceError) or error.connection_invalidated
-            hint = "; is the server up?" if down else ""
-            return f"the console's database {self.name} cannot be used: {said}{hint}"
+            return f"the console's database {self.name} cannot be used: {said}"
         # the low byte is the code; the rest says more about some of them
         match None if code is None else code & 0xFF:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:

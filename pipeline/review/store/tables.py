@@ -102,11 +102,12 @@ PEOPLE = Table(
     Column("best_h", Integer, nullable=False),
     Column("recoverable", Boolean, nullable=False),
     UniqueConstraint("camera", "session", "track"),
-    # both hold all that people are sought by: a window is counted and sorted without the rows
+    # two hold all that people are sought by: a window is counted and sorted without the rows
     Index(
         "ix_people_camera",
         *("camera", "start_ms", "end_ms", "largest_px", "length_ms", "recoverable"),
     ),
+    Index(None, "camera", "end_ms"),
     Index(
         "ix_people_time",
         *("start_ms", "id", "end_ms", "camera", "largest_px", "length_ms", "recoverable"),
@@ -144,7 +145,7 @@ OBSCURATIONS = Table(
     Column("camera", Text, nullable=False),
     Column("frames", BigInteger, nullable=False),
     Column("whole", Boolean, nullable=False),  # every frame of it: it may be joined to the next
-    Index(None, "camera", "start_ms"),
+    Index(None, "camera", "start_ms", "end_ms", "frames"),
 )
 
 REQUESTS = Table(

@@ -36,7 +36,7 @@ def fail(limiter: LoginLimiter, name: str = "bob", address: str = "10.0.0.1") ->
 def test_five_are_free_then_waits_double(limiter: LoginLimiter, clock: Clock) -> None:
     for _ in range(5):
         fail(limiter)
-    for wait in (2, 4, 8, 16, 32, 64, 128, 256, 300, 300):
+    for wait in (2, 4, 8, 16, 32, 64, 128, 256, *[300] * 20):
         assert limiter.check("bob", "10.0.0.1") == wait
         clock.now += wait - 0.5
         assert limiter.check("BOB", "10.0.0.1") == 1  # whole seconds, never too few
@@ -114,7 +114,7 @@ def test_a_network_counts_as_one(limiter: LoginLimiter) -> None:
 def test_memory_is_bounded(limiter: LoginLimiter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_KEYS", 100)
     for number in range(500):
-        fail(limiter, f"{'x' * 10_000}{number}", f"10.1.{number // 250}.{number % 250}")
+        fail(limiter, f"{number}{'x' * 10_000}", f"10.1.{number // 250}.{number % 250}")
         limiter.failed("bob", "10.0.0.1")
     for kind in ("name", "address"):
         kept = limiter._tries[kind]

@@ -127,7 +127,10 @@ def test_an_address_of_others_is_one_line(tmp_path: Path) -> None:
 
 def test_tls(tmp_path: Path) -> None:
     cert, key = write_certificate(tmp_path)
-    settings = {"tls": {"cert": cert, "key": key}, "names": ["console.example.com"]}
+    settings: dict[str, Any] = {
+        "tls": {"cert": cert, "key": key},
+        "names": ["console.example.com"],
+    }
     with running_console(tmp_path, recorded=False, **settings) as console:
         assert console.url == f"https://console.example.com:{console.port}/"
         trusted = ssl.create_default_context(cafile=str(cert))

@@ -17,9 +17,12 @@ import pytest
 
 from pipeline import cli_users
 from pipeline.cli import main
-from pipeline.review import passwords
+from pipeline.review import assembly, passwords
 from pipeline.review.store import accounts, sessions
 from pipeline.review.store.database import Database
+from pipeline.users_command import CONSOLE_KEY
+from pipeline.vault import audit
+from pipeline.vault.signing import load_public
 
 GOOD = "correct horse battery"
 
@@ -39,6 +42,42 @@ def users(*arguments: str) -> int:
 
 def test_the_roles_of_the_command_are_the_stores() -> None:
     assert cli_users.ROLES == accounts.ROLES
+
+
+def test_every_change_is_in_the_log_before_it_is_made(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CONSOLE_KEY == assembly.KEY_NAME
+    assert users("add", "ann", "--role", "admin") == 0
+    assert users("add", "bo", "--camera", "lobby") == 0
+    assert users("roles", "bo", "approver") == 0
+    assert users("cameras", "bo", "--all") == 0
+    assert users("password", "bo") == 0
+    assert users("disable", "bo") == 0
+    assert users("enable", "bo") == 0
+    assert users("remove", "bo") == 0
+    assert users("remove", "nobody") == 1
+    report = audit.check(state / "audit.jsonl", signers=[load_public(state / "console.pub")])
+    assert not report.faults
+    said = [line.fields for line in report.lines if line is not None]
+    assert [(one["action"], one["account"]) for one in said] == [
+        *(("user-create", "ann"), ("user-create", "bo")),
+        *[("user-change", "bo")] * 5,
+        ("user-remove", "bo"),
+    ]
+    assert said[2]["roles"] == ["approver", "viewer"] and said[3]["cameras"] is None
+    assert all(one["from"] == "terminal" for one in said)
+    assert GOOD not in (state / "audit.jsonl").read_text()
+
+    (state / "audit.jsonl").unlink()
+    (state / "audit.jsonl").mkdir()  # it cannot be written
+    assert users("roles", "ann", "admin", "approver") == 1
+    database = Database(None, state)
+    try:
+        (left,) = accounts.list(database)
+    finally:
+        database.close()
+    assert left.roles == {"viewer", "admin"}
 
 
 def test_a_first_run(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +147,11 @@ def test_changes(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["disable", "ann"], 1, "ann is the last administrator"),
         (["roles", "ann", "viewer"], 1, "ann is the last administrator"),
         (["list", "--database", "mysql://a:hunter2@b/c"], 2, "postgresql://"),
-        (["list", "--database", "postgresql://${NOT_SET_HERE}@b/c"], 2, "NOT_SET_HERE is not set"),
+        (
+            ["list", "--database", "postgresql://${NOT_SET_HERE}@b/c"],
+            2,
+            "${NOT_SET_HERE} is not set",
+        ),
         (["list", "--database", "postgresql://a:hunter2@127.0.0.1:1/c"], 1, "127.0.0.1:1/c"),
         (["list", "--config", "nowhere.yaml"], 2, "no such configuration"),
     ],

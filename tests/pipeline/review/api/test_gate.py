@@ -285,8 +285,10 @@ def test_garbage_ends_the_connection(console: Console) -> None:
     for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\r\nHost: a\nb\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", console.port), 20) as connection:
             connection.sendall(data + b"\r\n\r\n")
-            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
-            assert connection.recv(1) == b""
+            answer = b""
+            while piece := connection.recv(1 << 16):
+                answer += piece
+            assert answer.startswith(b"HTTP/1.1 400 ")
     with socket.create_connection(("127.0.0.1", console.port), 20) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: ")
         with contextlib.suppress(ConnectionError):

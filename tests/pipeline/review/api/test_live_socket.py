@@ -47,7 +47,7 @@ def watching(
     console: Console, client: Client | None, camera: str = "lobby", **more: Any
 ) -> ClientConnection:
     token = "" if client is None else client.cookies["bauta_session"]
-    return connect(
+    connection: ClientConnection = connect(
         f"ws://127.0.0.1:{console.port}/api/cameras/{camera}/live",
         origin=Origin(console.origin),
         additional_headers={"Cookie": f"bauta_session={token}"},
@@ -55,6 +55,7 @@ def watching(
         max_size=None,
         **more,
     )
+    return connection
 
 
 def text(connection: ClientConnection) -> dict[str, Any]:

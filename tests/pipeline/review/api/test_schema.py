@@ -14,7 +14,6 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, BaseSchema, Case, GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -29,10 +28,11 @@ from support.console import Console, a_fact, running_console
 pytestmark = pytest.mark.slow
 NAMES = ("guard", "chief", "root", None)
 EXAMPLES = 3  # of each route, role and kind
-CHECKS = (
-    *(not_a_server_error, status_code_conformance, content_type_conformance),
+CHECKS = [
+    *(status_code_conformance, content_type_conformance),
     *(response_schema_conformance, response_headers_conformance, negative_data_rejection),
-)
+]
+MAY_BE_503 = ("/readyz", "/api/cameras/{camera}/live.m3u8")  # silent; no part is whole
 PATHS = sorted(
     {
         path
@@ -117,7 +117,7 @@ def test_answers_are_as_the_schema_says(
 
 def ask(
     console: Console,
-    operation: APIOperation,
+    operation: APIOperation[Any, Any, Any, Any],
     name: str | None,
     mode: GenerationMode,
     there: dict[str, Any],
@@ -136,7 +136,7 @@ def ask(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
-        def some(case: Case) -> None:
+        def some(case: Case[Any]) -> None:
             if "id" in case.path_parameters and (kind := operation.path.split("/")[2]) in there:
                 case.path_parameters["id"] = there[kind]
             for parameters in (case.path_parameters, case.query):
@@ -144,6 +144,8 @@ def ask(
                     if key in parameters and key in there:
                         parameters[key] = there[key]
             response = case.call(base_url=console.origin, headers=headers, cookies=cookies)
+            excused = response.status_code == 503 and operation.path in MAY_BE_503
+            assert response.status_code < 500 or excused, response.text
             case.validate_response(response, checks=CHECKS)
 
         try:

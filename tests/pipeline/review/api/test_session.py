@@ -193,9 +193,8 @@ def test_a_disabled_account_is_out_at_once(console: Console) -> None:
 
 
 def test_a_session_that_is_not_used_ends(tmp_path: Path) -> None:
-    settings = {"session_idle": "1ms"}
     with (
-        running_console(tmp_path, recorded=False, **settings) as console,
+        running_console(tmp_path, recorded=False, session_idle="1ms") as console,
         console.signed_in("guard") as client,
     ):
         assert client.get("/api/session").status_code == 401
@@ -249,7 +248,7 @@ def test_the_demo_does_not_greet_other_pages(demo: Console, site: str) -> None:
 def test_a_demo_for_others_is_refused(tmp_path: Path) -> None:
     pem = tmp_path / "pem"
     pem.write_text("no certificate")
-    settings = {"address": "0.0.0.0", "tls": {"cert": pem, "key": pem}}
+    settings: dict[str, Any] = {"address": "0.0.0.0", "tls": {"cert": pem, "key": pem}}
     with (
         pytest.raises(UsageError),
         running_console(tmp_path, recorded=False, demo=DEMO, **settings),

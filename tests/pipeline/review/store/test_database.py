@@ -36,17 +36,19 @@ def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
-        # SQLite: a key that numbers itself is INTEGER, which holds 64 bits all the same
         assert compare_metadata(context, METADATA) == []
         assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
 
 
-def test_a_comparison_would_see_a_missing_index(database: Database) -> None:
+def test_a_comparison_would_see_a_missing_index(url: str | None, tmp_path: Path) -> None:
+    database = Database(url, tmp_path)
+    database.migrate()
     with database.write() as connection:
         connection.execute(text("DROP INDEX ix_people_length_ms"))
     with database.read() as connection:
         found = compare_metadata(MigrationContext.configure(connection), METADATA)
     assert [each[0] for each in found] == ["add_index"]
+    database.close()
 
 
 def test_migrating_twice_keeps_what_is_there(database: Database) -> None:
@@ -76,11 +78,14 @@ def test_several_processes_migrate_at_once(url: str | None, tmp_path: Path) -> N
     database.close()
 
 
-def test_a_newer_version_wrote_it(database: Database) -> None:
+def test_a_newer_version_wrote_it(url: str | None, tmp_path: Path) -> None:
+    database = Database(url, tmp_path)
+    database.migrate()
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match=r"written by a newer version of bauta \(step 9999\)"):
         database.migrate()
+    database.close()
 
 
 def test_a_failed_migration_leaves_nothing(url: str | None, tmp_path: Path) -> None:
@@ -96,11 +101,12 @@ def test_a_failed_migration_leaves_nothing(url: str | None, tmp_path: Path) -> N
     database.close()
 
 
-def test_numbers_are_not_given_twice(database: Database) -> None:
-    """A thumbnail or export is kept by such a number."""
-    if database.path is None:
-        return  # a sequence never goes back
-    with database.read() as connection:
+# --- SQLite ---
+
+
+def test_numbers_are_not_given_twice(local: Database) -> None:
+    """A thumbnail or export is kept by such a number. PostgreSQL's sequences never go back."""
+    with local.read() as connection:
         found = {
             name: sql
             for name, sql in connection.execute(text("SELECT name, sql FROM sqlite_master"))
@@ -108,17 +114,9 @@ def test_numbers_are_not_given_twice(database: Database) -> None:
     assert "AUTOINCREMENT" in found["people"] and "AUTOINCREMENT" in found["segments"]
 
 
-# --- SQLite ---
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Database:
-    database = Database(None, tmp_path / "state")
-    database.migrate()
-    return database
-
-
-def test_sqlite_is_private_and_durable(local: Database, tmp_path: Path) -> None:
+def test_sqlite_is_private_and_durable(tmp_path: Path) -> None:
+    local = Database(None, tmp_path / "state")
+    local.migrate()
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     with local.write() as connection:
         connection.execute(USERS.insert().values(_user("a")))
@@ -130,6 +128,7 @@ def test_sqlite_is_private_and_durable(local: Database, tmp_path: Path) -> None:
         }
     expected = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 10_000}
     assert pragmas == expected
+    local.close()
 
 
 def test_an_open_file_is_closed_to_others(tmp_path: Path) -> None:

@@ -133,17 +133,17 @@ def cursor(*values: object) -> str:
         base64.urlsafe_b64encode(b"[" * 10_000).decode(),
     ],
 )
-def test_cursors_that_are_none(database: Database, after: str) -> None:
+def test_cursors_that_are_none(local: Database, after: str) -> None:
     with pytest.raises(UsageError, match="after is not"):
-        people.find(database, PeopleQuery(after=after))
+        people.find(local, PeopleQuery(after=after))
 
 
-def test_other_wrong_questions(database: Database) -> None:
+def test_other_wrong_questions(local: Database) -> None:
     with pytest.raises(UsageError, match="sorted by one of time, -time"):
-        people.find(database, PeopleQuery(sort="name; DROP TABLE"))  # type: ignore[arg-type]
+        people.find(local, PeopleQuery(sort="name; DROP TABLE"))  # type: ignore[arg-type]
     for limit in (0, 501, -1):
         with pytest.raises(UsageError, match="limit is between 1 and 500"):
-            people.find(database, PeopleQuery(limit=limit))
+            people.find(local, PeopleQuery(limit=limit))
 
 
 # --- the timeline ---
@@ -200,13 +200,13 @@ def test_windows_that_cut_through(database: Database) -> None:
     [(0, 1000, 0, "buckets"), (0, 1000, 2001, "buckets"), (5, 5, 1, "window"), (0, 1e14, 1, "win")],
 )
 def test_windows_that_are_none(
-    database: Database, from_ms: int, to_ms: int, buckets: int, why: str
+    local: Database, from_ms: int, to_ms: int, buckets: int, why: str
 ) -> None:
     with pytest.raises(UsageError, match=why):
-        timeline.timeline(database, None, from_ms, int(to_ms), buckets)
+        timeline.timeline(local, None, from_ms, int(to_ms), buckets)
 
 
-def test_buckets_against_the_slow_way(database: Database) -> None:
+def test_buckets_against_the_slow_way(local: Database) -> None:
     rng = random.Random(5)
     spans = []
     for track in range(200):
@@ -216,12 +216,12 @@ def test_buckets_against_the_slow_way(database: Database) -> None:
         interval(at, obscured=rng.choice([0, 0, 4, 50]), seconds=2, frames=50)
         for at in range(0, 120, 2)
     ]
-    put(database, facts(seconds=120), interval(0, *spans, seconds=0), *lines[1:])
+    put(local, facts(seconds=120), interval(0, *spans, seconds=0), *lines[1:])
     for from_s, to_s, buckets in ((0, 120, 7), (30, 60, 30), (33, 34, 100), (-50, 500, 11)):
         from_ms, to_ms = START_MS + from_s * 1000, START_MS + to_s * 1000
-        shown = timeline.timeline(database, None, from_ms, to_ms, buckets)
+        shown = timeline.timeline(local, None, from_ms, to_ms, buckets)
         edges = [from_ms + number * shown.bucket_ms for number in range(buckets)]
-        everybody = people.find(database, PeopleQuery(limit=500)).people
+        everybody = people.find(local, PeopleQuery(limit=500)).people
         assert shown.cameras[0].people == tuple(
             sum(
                 each.start_ms < min(edge + shown.bucket_ms, to_ms) and each.end_ms >= edge

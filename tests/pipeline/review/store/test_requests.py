@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -180,7 +179,7 @@ def test_time_ends_what_waits(database: Database) -> None:
     assert left is not None and left.state == "refused"
 
 
-def test_of_many_who_decide_one_is_first(url: str | None, database: Database) -> None:
+def test_of_many_who_decide_one_is_first(database: Database) -> None:
     for _ in range(4):
         made = add(database)
         starts = threading.Barrier(4)
@@ -209,7 +208,7 @@ def test_of_many_who_decide_one_is_first(url: str | None, database: Database) ->
         assert found is not None and [found.decider] == done
 
 
-def test_secrets_stay_out_of_the_repr(database: Database, tmp_path: Path) -> None:
+def test_secrets_stay_out_of_the_repr(database: Database) -> None:
     made = add(database)
     done = requests.decide(
         database, made.id, "approved", decider="ann", now_ms=2, release=b"RELEASE", file=b"SIGNED"

@@ -93,9 +93,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("segment_id", "start_ms", name=op.f("pk_obscurations")),
     )
     op.create_index(
-        op.f("ix_obscurations_camera_start_ms"),
+        op.f("ix_obscurations_camera_start_ms_end_ms_frames"),
         "obscurations",
-        ["camera", "start_ms"],
+        ["camera", "start_ms", "end_ms", "frames"],
         unique=False,
     )
     op.create_table(
@@ -133,6 +133,7 @@ def upgrade() -> None:
         ["camera", "start_ms", "end_ms", "largest_px", "length_ms", "recoverable"],
         unique=False,
     )
+    op.create_index(op.f("ix_people_camera_end_ms"), "people", ["camera", "end_ms"], unique=False)
     op.create_index(op.f("ix_people_length_ms"), "people", ["length_ms"], unique=False)
     op.create_index(
         "ix_people_time",
