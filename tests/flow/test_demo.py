@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -10,34 +9,66 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
+import httpx
 import numpy as np
+import psutil
 import pytest
 
 from pipeline import demo
 from pipeline.errors import SettingsError, UsageError
-from support.browser import Browser, chromium
+from support.browser import chromium
+from support.flow import ROOT, wait_for
+from support.person import TILE, Person
 
-ROOT = Path(__file__).resolve().parents[2]
+DEMO = TILE % "demo"
+VIDEO = f"{DEMO}.querySelector('video')"
+LINES = (
+    r"Simulated camera  rtsp://127\.0\.0\.1:\d+/live  \(1280x720, 25 frames/s, 3 faces\)",
+    r"Console           http://127\.0\.0\.1:\d+/  \(you are signed in as guard\)",
+    r"Accounts          guard \S+, approver \S+, admin \S+",
+    r"Made for this     /\S+  \((stays|goes at the end, unless started with --keep DIR)\)",
+    r"Snapshot          /\S+/snapshot\.png  \(soon, and again at the end\)",
+    r"An approver's release, .*:",
+    r"  BAUTA_STATE=\S+ bauta keys release CLIP\.mp4 RELEASE\.age --key \S+ --for \S+ --case .*",
+    r"  BAUTA_STATE=\S+ bauta recover CLIP\.mp4 FACES\.mp4 --request REQUEST\.bautareq --key .*",
+    r"Ctrl-C stops\.",
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A demo that runs, and what it has printed."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    @property
+    def url(self) -> str:
+        return self.lines[1].split()[1]
+
+    @property
+    def made(self) -> Path:
+        return Path(self.lines[3].split()[3])
 
 
 @contextmanager
-def running(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
-    """The command, its page's URL and its first lines."""
+def running(folder: Path, *options: str | Path) -> Iterator[Shown]:
+    """The command; whatever it makes for itself goes below `folder`."""
     command = [sys.executable, "-m", "pipeline", "demo", "--no-browser", "--port", "0"]
+    (folder / "tmp").mkdir()
     with subprocess.Popen(
-        [*command, "--seconds", str(seconds), "--snapshot", str(folder / "snapshot.png")],
+        [*command, "--snapshot", str(folder / "snapshot.png"), *map(str, options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")},
     ) as process:
         try:
             assert process.stdout is not None
@@ -45,27 +76,10 @@ def running(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[str
             while not lines or "Ctrl-C" not in lines[-1]:
                 line = process.stdout.readline()
                 assert line, process.communicate()[1]
-                lines.append(line.rstrip())
-            match = re.search(r"http://127\.0\.0\.1:\d+/", "\n".join(lines))
-            assert match is not None, lines
-            yield process, match[0], lines
+                lines.append(line.rstrip("\n"))
+            yield Shown(process, lines)
         finally:
             process.kill()
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        body: bytes = answer.read()
-        return body
-
-
-def until(what: str, seconds: float, ask: Callable[[], Any]) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.2)
-    return answer
 
 
 def check_picture(png: bytes) -> None:
@@ -80,74 +94,86 @@ def check_picture(png: bytes) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_the_page_shows_protected_pictures(tmp_path: Path) -> None:
-    with (
-        running(tmp_path, 60) as (process, url, lines),
-        Browser(url, tmp_path / "profile", size_px=(1280, 720)) as browser,
-    ):
-        assert len(lines) <= 8
-        assert any("rtsp://127.0.0.1:" in line for line in lines)
-        assert any("snapshot.png" in line for line in lines)
+    with running(tmp_path) as shown, Person(shown.url, tmp_path, "guard") as guard:
+        for line, pattern in zip(shown.lines, LINES, strict=True):
+            assert re.fullmatch(pattern, line), line
+        assert shown.made.parent == tmp_path / "tmp"
 
-        def now() -> float:
-            return float(browser.evaluate("document.getElementById('video')?.currentTime ?? 0"))
+        # nobody signs in: the page is there, as the first account
+        guard.until_it_plays("demo")
+        person = "document.querySelector('.person').innerText"
+        assert guard.evaluate(person).split() == ["guard", "requester"]
+        guard.until("it is near the edge", f"{DEMO}.tile.stats.behindMs < 1500")
+        stats = guard.stats("demo")
+        assert set(stats) == {"behindMs", "frames", "reconnects"} and stats["reconnects"] == 0
+        guard.until("faces are counted", f"/[1-3] faces?/.test({DEMO}.innerText)")
+        assert guard.evaluate(f"{DEMO}.querySelector('.veil').hidden") is True
+        # what the browser itself has decoded, not what we believe we sent
+        picture = guard.picture(VIDEO)
+        assert picture.shape == (720, 1280)
+        assert picture.mean() > 40 and picture.std() > 10
+        guard.shoot("1 wall")
 
-        def shown(element: str) -> str:
-            return str(browser.evaluate(f"document.getElementById('{element}')?.textContent"))
+        # there is soon something to review
+        guard.click(guard.button("People"))
+        card = "document.querySelector('.people-page article img[data-shown]')"
+        guard.until("somebody was there", f"{card} !== null")
+        guard.shoot("2 people")
 
-        until("the picture moves", 40, lambda: now() > 0.5)
-        first = now()
-        until("it goes on moving", 20, lambda: now() > first + 2)
-        until("faces are counted", 20, lambda: re.fullmatch(r"[1-9]\d*", shown("faces")))
-        until("latency is shown", 20, lambda: shown("latency").isdecimal())
-        assert shown("state-text") == "protected and live"
-        assert shown("picture") == "1280 × 720"
-        assert "libx264" in shown("encoder")
-        assert browser.evaluate("document.getElementById('veil').hidden") is True
-        # what the browser itself decoded, not what we believe we sent
-        levels = browser.evaluate(
-            """(() => {
-                const canvas = Object.assign(document.createElement('canvas'),
-                    {width: 128, height: 72});
-                const context = canvas.getContext('2d');
-                context.drawImage(document.getElementById('video'), 0, 0, 128, 72);
-                return Array.from(context.getImageData(0, 0, 128, 72).data);
-            })()"""
-        )
-        pixels = np.array(levels, np.float64).reshape(72, 128, 4)[..., :3]
-        assert pixels.mean() > 40
-        assert pixels.std() > 10
-        browser.screenshot(tmp_path / "page.png")
-        check_picture(get(url + "snapshot.png"))
-
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
-        until("the page says so", 20, lambda: shown("state-text") == "Bauta has stopped")
-    assert process.returncode == 0, err
-    assert "Stopped: " in out
-    assert err == ""
+        guard.click(guard.button("Live"))
+        guard.until_it_plays("demo")
+        children = psutil.Process(shown.process.pid).children(recursive=True)
+        assert [child.cmdline()[0] for child in children] == ["bauta console"]
+        shown.process.send_signal(signal.SIGTERM)
+        out, err = shown.process.communicate(timeout=60)
+        gone = "The console cannot be reached"
+        guard.until("the page says so", f"document.body.innerText.includes({gone!r})")
+        guard.shoot("3 stopped")
+        assert guard.errors == []
+    assert (shown.process.returncode, err) == (0, "")
+    assert re.search(r"Stopped: [1-9]\d+ frames, \d+\.\d faces hidden in each.* shows how", out)
     check_picture((tmp_path / "snapshot.png").read_bytes())
-    assert (tmp_path / "page.png").stat().st_size > 20_000
     assert not list(tmp_path.glob("*.part"))
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_it_ends_by_itself_and_leaves_a_snapshot(tmp_path: Path) -> None:
-    with running(tmp_path, 20) as (process, url, _):
-        status = until(
-            "frames go out",
-            15,
-            lambda: (found := json.loads(get(url + "status.json")))["frames_out"] and found,
-        )
-        assert (status["camera"], status["state"]) == ("demo", "up")
-        assert [sink["name"] for sink in status["sinks"]] == ["browser"]
-        until("the snapshot is there", 15, (tmp_path / "snapshot.png").exists)
+def test_it_ends_by_itself_and_keeps_what_it_made(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with running(tmp_path, "--seconds", "12", "--keep", kept) as shown:
+        assert shown.made == kept and "(stays)" in shown.lines[3]
+        with httpx.Client(base_url=shown.url, trust_env=False, verify=False) as client:
+            assert client.get("/api/cameras").status_code == httpx.codes.UNAUTHORIZED
+            session = client.get("/api/session").json()
+            assert session["user"]["name"] == "guard"
+
+            def camera() -> dict[str, object]:
+                (found,) = client.get("/api/cameras").json()
+                return dict(found)
+
+            wait_for("frames go out", lambda: camera()["frames_out"])
+            facts = camera()
+            sinks = facts["sinks"]
+            assert isinstance(sinks, list)
+            assert (facts["id"], facts["state"], facts["evidence"]) == ("demo", "up", True)
+            assert [sink["name"] for sink in sinks] == ["record", "console"]
+            passwords = dict(re.findall(r"(\w+) (\S+?)(?:,|$)", shown.lines[2].split("  ")[-1]))
+            accounts = client.get("/api/site").json()["accounts"]
+            assert {one["name"]: one["password"] for one in accounts} == passwords
+        wait_for("the snapshot is there", (tmp_path / "snapshot.png").exists)
         check_picture((tmp_path / "snapshot.png").read_bytes())
-        assert process.poll() is None
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert re.search(r"Stopped: [1-9]\d+ frames, \d\.\d faces hidden in each", out)
+        assert shown.process.poll() is None
+        out, err = shown.process.communicate(timeout=60)
+    assert (shown.process.returncode, err) == (0, "")
+    assert re.search(r"Stopped: [1-9]\d+ frames, \d+\.\d faces hidden in each", out)
     check_picture((tmp_path / "snapshot.png").read_bytes())
+    names = {path.name for path in kept.iterdir()}
+    assert names == {"recordings", "state"} | {
+        f"{group}{suffix}" for group in ("officer", "approver") for suffix in (".key", ".pub")
+    }
+    assert list((kept / "recordings").glob("demo_*.mp4"))
 
 
 def run(tmp_path: Path, *, port: int = 0, snapshot: str = "snapshot.png") -> int:

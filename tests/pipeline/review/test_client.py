@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from pipeline.errors import BautaError, ConsoleError, SinkError, UsageError
-from pipeline.review.api.schemas import RequestOut, RequestsOut, SiteOut
+from pipeline.review.api.schemas import SiteOut
+from pipeline.review.api.schemas_recordings import RequestOut, RequestsOut
 from pipeline.review.client import ConsoleClient
 
 PASSWORD = "correct horse battery"
