@@ -21,8 +21,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, RootModel
 
 from .errors import UsageError
-from .review.api.schemas import (
-    CameraOut,
+from .review.api.schemas import CameraOut
+from .review.api.schemas_recordings import (
     DaysOut,
     ExportOut,
     PeopleOut,
