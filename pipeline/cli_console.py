@@ -112,7 +112,8 @@ def add_requests(commands: Commands) -> None:
         "--release",
         type=Path,
         metavar="FILE",
-        help="made for the officer by bauta keys release: with it the approval is a lock",
+        help="a key release, made for the officer by bauta keys release; the officer finds out "
+        "whether it opens anything",
     )
     for name in ("approve", "refuse"):
         named[name].add_argument("--note", default="", metavar="TEXT", help="for the requester")

@@ -36,6 +36,7 @@ from .terminal import printable, say, say_table, warn
 from .vault.request_file import MOST_RELEASE_BYTES, SUFFIX
 
 PASSWORD = "BAUTA_PASSWORD"
+RELEASED = "carries a key release (unchecked until the officer opens it)"
 LARGEST_PAGE = 500
 DAY_MS = 86_400_000
 _LEFT = {"id", "day", "camera", "state", "since", "start", "until", "who asks", "case", "note"}
@@ -241,8 +242,8 @@ def requests_approve(options: argparse.Namespace) -> int:
     _tell(options, found)
     if not found.is_lock:
         warn(
-            f"{found.id}: this approval is advice, not a lock: an officer with keys of all groups "
-            "does not need it (--release FILE makes it one)"
+            f"{found.id}: this approval is advice: an officer with keys of all groups does not "
+            "need it (--release FILE gives a key release along)"
         )
     return 0
 
@@ -383,9 +384,7 @@ def _tell(options: argparse.Namespace, found: RequestOut) -> None:
             "" if found.decided_ms is None else f"{found.decider}, {_local(found.decided_ms)}"
         ),
         "note": found.note or "",
-        "approval": (
-            "" if found.state != "approved" else "a lock" if found.is_lock else "advice, not a lock"
-        ),
+        "approval": ("" if found.state != "approved" else RELEASED if found.is_lock else "advice"),
         "until": _local(found.expires_ms) if found.state in ("pending", "approved") else "",
         "you may": ", ".join(found.may),
     }

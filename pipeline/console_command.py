@@ -11,15 +11,13 @@ from pydantic import ValidationError
 
 from .config import load_settings
 from .errors import SettingsError, UsageError
-from .review.live.facts import CameraFacts
-from .review.live.hub import LiveHub
-from .review.plan import ConsolePlan
-from .review.server import serve
+from .review.fence import Fence, confine_console
+from .review.plan import ConsolePlan, make_console_dir
 from .review.store import accounts
 from .review.store.database import Database
 from .runtime.signals import stop_signals
 from .settings import ConsoleSettings, Settings
-from .terminal import say
+from .terminal import say, warn
 from .vault.audit import state_dir
 
 
@@ -27,10 +25,30 @@ def run_console(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM. Raises UsageError, StoreError, VaultError."""
     plan = _plan(options)
     _check_accounts(plan)
+    fence = _confined(plan)
+    # they start threads, which would stay as free as they were before
+    from .review.live.facts import CameraFacts
+    from .review.live.hub import LiveHub
+    from .review.server import serve
+
     stop = threading.Event()
+    watch = threading.Thread(target=fence.watch, args=(stop, _warn_of), name="fence", daemon=True)
+    watch.start()
     with stop_signals(stop.set):
         serve(plan, hub=LiveHub(), facts=CameraFacts(), stop=stop, ready=_introduce)
     return 0
+
+
+def _confined(plan: ConsolePlan) -> Fence:
+    """From here on this process reaches its recordings and its own folder. Raises BautaError."""
+    fence = confine_console(plan)
+    if not fence.confinement.is_whole:
+        warn(f"the console is not confined: {'; '.join(fence.confinement.missing)}")
+    return fence
+
+
+def _warn_of(path: Path) -> None:
+    warn(f"{path} is another one now: start the console again, or it cannot be reached")
 
 
 def _introduce(url: str) -> None:
@@ -78,7 +96,7 @@ def _listening(settings: ConsoleSettings, address: str | None, port: int | None)
 
 def _check_accounts(plan: ConsolePlan) -> None:
     """Nobody could sign in. Raises UsageError, StoreError."""
-    database = Database(plan.settings.database, plan.state_dir)
+    database = Database(plan.settings.database, make_console_dir(plan.state_dir))
     try:
         database.migrate()
         if not accounts.list(database):

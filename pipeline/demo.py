@@ -238,7 +238,7 @@ def _introduce(
         f"--for {folder / 'officer.pub'} --case CASE --reason REASON --track N",
         f"  {state} bauta recover CLIP.mp4 FACES.mp4 --request REQUEST.bautareq "
         f"--key {folder / 'officer.key'} --service {folder / 'state' / 'service.pub'} "
-        f"--console {folder / 'state' / 'console.pub'}",
+        f"--console {plan.own_dir / 'console.pub'}",
         "Ctrl-C stops.",
     ):
         _print(console, line)

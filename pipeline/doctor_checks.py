@@ -321,6 +321,17 @@ def _models() -> Iterator[Finding]:
 # --- network, tools, disk ---
 
 
+def _confinement() -> Iterator[Finding]:
+    """Of the console's process: what the kernel can forbid it."""
+    from .runtime.confine import possible
+    from .runtime.landlock import landlock_abi
+
+    can = possible()
+    detail = f"{can} (Landlock {landlock_abi()})" if can.is_whole else str(can)
+    fix = "Use a kernel with Landlock (Linux 6.12), or keep the console off with console: null"
+    yield Finding("Network", "console confined", can.is_whole, detail, fix)
+
+
 def _protocols() -> Iterator[Finding]:
     """By whether opening fails for another reason than an unknown protocol."""
     import av
@@ -407,5 +418,14 @@ def _disk() -> Iterator[Finding]:
 
 
 NEEDED: tuple[Check, ...] = (_python, _decoders, _encoders, _presets, _detector)
-OPTIONAL: tuple[Check, ...] = (_fusion, _other_runtimes, _gpu, _models, _protocols, _tools, _disk)
+OPTIONAL: tuple[Check, ...] = (
+    _fusion,
+    _other_runtimes,
+    _gpu,
+    _models,
+    _confinement,
+    _protocols,
+    _tools,
+    _disk,
+)
 """In the order in which they are shown; one of NEEDED that raises means not ready."""

@@ -13,6 +13,7 @@ BautaError
 * RecordingError                  a recording, or what lies beside it, cannot be read or shown
 * StoreError                      the console's database
 * AccountRefused                  the rules of accounts do not allow it
+  * ActorRefused                  who does it was removed, disabled or lost the role meanwhile
 * SinkError                       a destination refused, stalled or is full
 * VaultError                      keys, sealed records, the audit log
   * KeyRefused                    a wrong key, password or passphrase
@@ -77,6 +78,10 @@ class StoreError(BautaError):
 
 class AccountRefused(BautaError):
     """A rule of accounts: a name that is taken or unknown, the last administrator."""
+
+
+class ActorRefused(AccountRefused):
+    """Whoever is doing something was removed, disabled, or lost role or camera meanwhile."""
 
 
 class SinkError(BautaError):

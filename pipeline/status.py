@@ -69,6 +69,7 @@ class CameraStatus:
     # upper bound in ms ("+Inf" at the end) to frames at or below it, over the whole session
     latency_buckets: dict[str, int] = field(default_factory=dict)
     latency_sum_ms: float = 0.0  # of all those frames
+    tracks: int = 0  # that the tracker began in this session
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -185,6 +186,7 @@ def camera_status(
         capacity_protected=session.protected.depth,
         latency_buckets=_cumulative(counts.latency.counts),
         latency_sum_ms=round(counts.latency.sum_ns / 1e6, 1),
+        tracks=session.window.tracks_begun if session.window else 0,
     )
 
 

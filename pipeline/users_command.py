@@ -21,6 +21,7 @@ from rich.text import Text
 from .config import expand, load_settings
 from .errors import AccountRefused, UsageError
 from .review.passwords import check_rule
+from .review.plan import console_dir, make_console_dir
 from .review.store import accounts
 from .review.store.accounts import Account
 from .review.store.database import Database
@@ -147,7 +148,8 @@ def _known(database: Database, name: str) -> Account:
 def _log(action: str, account: str, **more: object) -> None:
     """Raises VaultError: then nothing is changed. A change that is refused after it is in there."""
     entry = {"action": action, "user": user_name(), "from": "terminal", "account": account}
-    audit.append(audit.audit_path(), entry | more, service_key(state_dir() / CONSOLE_KEY))
+    signer = service_key(console_dir(state_dir()) / CONSOLE_KEY)
+    audit.append(audit.audit_path(), entry | more, signer)
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def _opened(options: argparse.Namespace) -> Iterator[Database]:
     elif options.config is not None:
         console = load_settings(options.config).console
         url = None if console is None else console.database
-    database = Database(url, state_dir())
+    database = Database(url, make_console_dir(state_dir()))
     try:
         database.migrate()
         yield database

@@ -116,6 +116,11 @@ class LookaheadWindow:
         """Faces that the last answer showed."""
         return self._tracker.live_count
 
+    @property
+    def tracks_begun(self) -> int:
+        """Faces that were followed so far: a track's number is never given twice."""
+        return self._tracker.next_id - 1
+
     def _start_anew(self, *, first_id: int) -> None:
         self._schedule = DetectionSchedule(self._protect)
         self._scene = SceneWatch()

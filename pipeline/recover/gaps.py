@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..evidence.group_record import MOST_FRAMES
 from .wording import clock, runs
 
 NO_RECORD = "no record fits: it is missing or damaged, or the frame is not as it was"
+AT_END = "no record of these last frames: a stream that is stopped or cut ends so"
 NOT_SIGNED = "the record is not as the service signed it"
 NOT_OPENED = "sealed for other keys, or not as it was sealed"
 NOT_DECODED = "an earlier part of this face is missing, or it is damaged"
@@ -51,11 +53,18 @@ class Gaps:
 
     def listed(self, seconds: Sequence[float]) -> tuple[Gap, ...]:
         """By frame; `seconds` of every frame of the clip."""
+        end = len(seconds) - 1
         gaps = [
-            Gap(why, track, first, last, seconds[first], seconds[last])
+            Gap(_told(why, first, last, end), track, first, last, seconds[first], seconds[last])
             for (track, why), positions in self._found.items()
             for first, last in runs(sorted(positions))
         ]
         return tuple(
             sorted(gaps, key=lambda g: (g.first_frame, -1 if g.track is None else g.track, g.why))
         )
+
+
+def _told(why: str, first: int, last: int, end: int) -> str:
+    """A record comes behind its frames: the last few of a cut clip miss theirs, and nobody lied."""
+    is_cut = why == NO_RECORD and last == end and last - first < MOST_FRAMES
+    return AT_END if is_cut else why

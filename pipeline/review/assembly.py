@@ -38,15 +38,15 @@ def assembled(plan: ConsolePlan, *, hub: LiveHub, facts: CameraFacts) -> Iterato
 
     Raises StoreError, VaultError, UsageError.
     """
-    signer = service_key(plan.state_dir / KEY_NAME)
-    database = Database(plan.settings.database, plan.state_dir)
+    signer = service_key(plan.own_dir / KEY_NAME)
+    database = Database(plan.settings.database, plan.own_dir)
     stop = threading.Event()
     threads: list[threading.Thread] = []
     try:
         database.migrate()
         _make_demo_accounts(plan, database)
-        playables = Playables(plan.state_dir)
-        thumbnails = Thumbnails(plan.state_dir, playables=playables)
+        playables = Playables(plan.own_dir)
+        thumbnails = Thumbnails(plan.own_dir, playables=playables)
         indexer = Indexer(database, plan.folders, plan.cameras, dropped=thumbnails.forget)
         index_thread = threading.Thread(
             target=indexer.run, args=(stop,), name="console index", daemon=True
@@ -65,7 +65,7 @@ def assembled(plan: ConsolePlan, *, hub: LiveHub, facts: CameraFacts) -> Iterato
             facts=facts,
             playables=playables,
             thumbnails=thumbnails,
-            exports=Exports(plan.state_dir, playables=playables),
+            exports=Exports(plan.own_dir, playables=playables),
             requests=RequestFlow(database, plan, signer),
             authenticator=LocalAuthenticator(database),
             limiter=LoginLimiter(),

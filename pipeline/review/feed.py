@@ -23,10 +23,13 @@ from pathlib import Path
 from ..errors import BautaError, UsageError
 from ..frames import EncodedPacket
 from ..publish.sink import Sink, Writer
+from ..runtime.confine import possible
+from ..runtime.credentials import without_addresses
 from ..settings import ReconnectSettings
 from ..source.backoff import Backoff
 from ..status import CameraStatus
 from ..streams import StreamTemplates
+from .answers import Answers
 from .lanes import Lanes
 from .live.pieces import Fragment, InitSegment
 from .live_mp4 import LiveMp4Writer
@@ -74,6 +77,7 @@ class ConsoleFeed:
         self._is_awaited = is_awaited
         self._command = tuple(command)
         self._lanes = Lanes()
+        self._answers = Answers()
         self._news = threading.Condition()
         self._url: str | None = None  # while it can be reached
         self._failure: Failed | None = None  # of the newest attempt
@@ -90,6 +94,9 @@ class ConsoleFeed:
 
     def start(self) -> None:
         """Start the console. Returns at once."""
+        confinement = possible(is_to_connect=self._plan.settings.database is not None)
+        if not confinement.is_whole:
+            _log.warning("the console is not confined: %s", "; ".join(confinement.missing))
         self._thread.start()
 
     @property
@@ -124,16 +131,19 @@ class ConsoleFeed:
 
     def status(self, cameras: Sequence[CameraStatus]) -> None:
         """Facts of all cameras; call it once a second, or the console says that we are silent."""
-        self._lanes.say_status(Status(tuple(camera.as_dict() for camera in cameras)))
+        self._lanes.say_status(Status(tuple(_told(camera) for camera in cameras)))
 
     def set_plan(self, plan: ConsolePlan) -> None:
-        """Take up a new configuration; the console is started anew where its settings changed."""
+        """Take up a new configuration. The console is started anew where more than cameras changed:
+        what a process was given to read cannot be added to.
+        """
         before, self._plan = self._plan, plan
         if plan == before:
             return
         self._lanes.keep_only(plan.cameras)
-        if plan == replace(before, cameras=plan.cameras, folders=plan.folders):
-            self._lanes.say_config(Config(plan.cameras, plan.folders))
+        if plan == replace(before, cameras=plan.cameras):
+            self._answers.expect()
+            self._lanes.say_config(Config(plan.cameras))
             return
         with self._news:
             self._is_replanned = True
@@ -181,9 +191,11 @@ class ConsoleFeed:
                 self._child = child = self._spawn(theirs)
             ours.settimeout(HUNG_SECONDS)
             self._pipe = ours
+            self._answers = Answers()
+            self._answers.expect()
             self._lanes.connect()
             listener = threading.Thread(
-                target=self._listen, args=(ours,), name="console answers", daemon=True
+                target=self._listen, args=(ours, child), name="console answers", daemon=True
             )
             listener.start()
             problem = None
@@ -230,20 +242,31 @@ class ConsoleFeed:
             start_new_session=True,  # Ctrl-C in a terminal is for the cameras' process
         )
 
-    def _listen(self, pipe: socket.socket) -> None:
-        """What the console says of itself, and that it ends."""
-        reader = _Patient(pipe)
+    def _listen(self, pipe: socket.socket, child: subprocess.Popen[bytes]) -> None:
+        """What the console says of itself, and that it ends. Whoever speaks for it is not trusted:
+        what it may not say ends it, as does its own end, and the next one begins after a pause.
+        """
+        answers, settings = self._answers, self._plan.settings
         try:
-            for message in read_messages(reader, largest=LARGEST_WORD_BYTES):
-                if isinstance(message, Ready):
-                    self._is_ready(message.url)
-                elif isinstance(message, Failed):
-                    with self._news:
-                        self._failure, self._url = message, None
-                        self._news.notify_all()
-        except (WireError, OSError) as error:
+            for message in read_messages(_Patient(pipe), largest=LARGEST_WORD_BYTES):
+                match answers.accept(message, settings):
+                    case Ready(url):
+                        self._is_ready(url)
+                    case Failed() as failure:
+                        self._has_failed(failure)
+                        break
+        except WireError as error:
+            self._has_failed(Failed(f"it said what it may not: {error}", wrong_use=False))
+            child.kill()
+        except OSError as error:
             _log.debug("console: %s", error)
-        self._lanes.interrupt()
+        if self._pipe is pipe:  # else the next one is there already
+            self._lanes.interrupt()
+
+    def _has_failed(self, failure: Failed) -> None:
+        with self._news:
+            self._failure, self._url = failure, None
+            self._news.notify_all()
 
     def _is_ready(self, url: str) -> None:
         with self._news:
@@ -344,3 +367,11 @@ def _ended(child: subprocess.Popen[bytes]) -> int:
 
 def _how(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
+def _told(camera: CameraStatus) -> dict[str, object]:
+    """Its facts, without its address: whoever breaks into the console shall not learn it."""
+    fields = camera.as_dict()
+    if camera.error is not None:
+        fields["error"] = without_addresses(camera.error)
+    return fields

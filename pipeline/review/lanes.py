@@ -120,7 +120,7 @@ class Lanes:
             self._changed.notify()
 
     def say_config(self, config: Config) -> None:
-        """Cameras and folders have changed."""
+        """Cameras have changed."""
         packed = pack(config)
         with self._changed:
             self._config = packed

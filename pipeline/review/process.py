@@ -1,8 +1,9 @@
 """The console's process: a reader of the pipe, the live streams and facts it feeds, the server.
 
 Run by `feed.py` as `python -m pipeline.review.process FD`, where FD is its end of a socket pair.
-What it may do is told over that socket, never in arguments. It ends when the socket does: whoever
-breaks into the server finds protected pictures here, no key, and no way back.
+What it may do is told over that socket, never in arguments; with that told it gives up everything
+else (`fence.py`), before the libraries that could be broken into are loaded. It ends when the
+socket does: whoever breaks into the server finds protected pictures here, and no way back.
 """
 
 from __future__ import annotations
@@ -14,41 +15,27 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import av
 import setproctitle
 
 from ..errors import BautaError, UsageError
 from ..runtime.credentials import CredentialFilter, without_credentials
 from ..runtime.printable import LineFormatter
 from ..runtime.process import end_process, forbid_core_dumps
-from .live.facts import CameraFact, CameraFacts
-from .live.hub import LiveHub
 from .plan import ConsolePlan
-from .wire import (
-    Begin,
-    Bye,
-    Config,
-    End,
-    Failed,
-    Message,
-    Piece,
-    Plan,
-    Ready,
-    Refusal,
-    Status,
-    WireError,
-    pack,
-    read_messages,
-)
+from .wire import Failed, Plan, Ready, WireError, pack, read_messages
+
+if TYPE_CHECKING:  # numpy, below them, starts threads when it is loaded: see `run`
+    from .inbox import Inbox
+    from .live.facts import CameraFacts
+    from .live.hub import LiveHub
 
 NICE = 5  # pages never take the processor from cameras
-END_SECONDS = 5.0  # for the server to end once the cameras' process has gone
 _log = logging.getLogger(__name__)
 
 
@@ -68,69 +55,7 @@ class Serve(Protocol):
         ...
 
 
-class Inbox:
-    """What the pipe brings, applied as it comes; by one thread."""
-
-    def __init__(self, plan: ConsolePlan, hub: LiveHub, facts: CameraFacts) -> None:
-        self.plan, self.hub, self.facts = plan, hub, facts
-        self.stop = threading.Event()  # of the server that runs now
-        self._over = False  # the cameras' process has gone, or said so
-        self.problem: str | None = None  # of what came
-
-    def take(self, message: Message) -> None:
-        """Apply one. Raises WireError for what does not belong here."""
-        match message:
-            case Piece(camera, fragment):
-                self.hub.publish(camera, fragment)
-            case Status(cameras):
-                try:
-                    facts = [CameraFact.from_json(one) for one in cameras]
-                except ValueError as error:
-                    raise WireError(str(error)) from None
-                self.facts.update({fact.camera: fact for fact in facts})
-                self.hub.tidy()
-            case Begin(camera, init):
-                self.hub.begin(camera, init)
-            case End(camera, reason):
-                self.hub.end(camera, reason)
-            case Refusal(camera, reason):
-                self.hub.refuse(camera, reason)
-            case Config(cameras, folders):
-                self.plan = replace(self.plan, cameras=cameras, folders=folders)
-                self.hub.keep_only(cameras)
-                self.stop.set()  # the server begins anew with it; browsers come back by themselves
-            case Bye():
-                self.close()
-            case _:
-                raise WireError(f"{type(message).__name__} does not belong here")
-
-    def take_all(self, messages: Iterator[Message]) -> None:
-        """Until the pipe ends; the server does not outlive it."""
-        try:
-            for message in messages:
-                self.take(message)
-                if self._over:
-                    break
-        except WireError as error:
-            self.problem = f"what came over the pipe is not ours: {error}"
-        except OSError as error:
-            self.problem = f"the pipe cannot be read: {error.strerror}"
-        self.close()
-        time.sleep(END_SECONDS)
-        # a page that is still being served must not hold the port of the next console
-        os._exit(1)
-
-    def is_over(self) -> bool:
-        """Whether nothing more is to be served."""
-        return self._over
-
-    def close(self) -> None:
-        """The end: the server stops. Idempotent."""
-        self._over = True
-        self.stop.set()
-
-
-def run(pipe: socket.socket, serve: Serve) -> int:
+def run(pipe: socket.socket, serve: Serve | None = None) -> int:
     """Serve until the pipe ends or SIGTERM comes; the exit code. For the main thread."""
     messages = read_messages(pipe.makefile("rb", buffering=1 << 16))
     try:
@@ -139,12 +64,32 @@ def run(pipe: socket.socket, serve: Serve) -> int:
         return _fail(pipe, str(error), wrong_use=False)
     if not isinstance(first, Plan):
         return 1 if first is None else _fail(pipe, "the first message was no plan", wrong_use=False)
+    # threads stay as free as they were before: nothing that starts one is loaded until then
+    from .fence import confine_console
+
+    try:
+        fence = confine_console(first.plan)
+    except BautaError as error:
+        return _fail(pipe, str(error), wrong_use=False)
+    import av
+
+    from .inbox import Inbox
+    from .live.facts import CameraFacts
+    from .live.hub import LiveHub
+
+    if serve is None:
+        from .server import serve as serve_pages
+
+        serve = serve_pages
+    av.logging.set_level(None)
     inbox = Inbox(first.plan, LiveHub(), CameraFacts())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inbox.close())
-    threading.Thread(
-        target=inbox.take_all, args=(messages,), name="console pipe", daemon=True
-    ).start()
+    for name, work in (
+        ("console pipe", lambda: inbox.take_all(messages)),
+        ("console fence", lambda: fence.watch(threading.Event(), _end_of(inbox))),
+    ):
+        threading.Thread(target=work, name=name, daemon=True).start()
     try:
         _serve_all(pipe, inbox, serve)
     except BautaError as error:
@@ -157,8 +102,13 @@ def run(pipe: socket.socket, serve: Serve) -> int:
     return 0 if inbox.problem is None else _fail(pipe, inbox.problem, wrong_use=False)
 
 
+def _end_of(inbox: Inbox) -> Callable[[Path], None]:
+    """A new process may have what is there now; this one never can."""
+    return lambda path: inbox.close(f"{path} is another one now; the console begins anew")
+
+
 def _serve_all(pipe: socket.socket, inbox: Inbox, serve: Serve) -> None:
-    """One server after the other: a new one for each new set of cameras and folders."""
+    """One server after the other: a new one for each new set of cameras."""
     port: int | None = None
 
     def ready(url: str) -> None:
@@ -193,7 +143,6 @@ def prepare() -> None:
     setproctitle.setproctitle("bauta console")
     forbid_core_dumps()
     os.nice(NICE)
-    av.logging.set_level(None)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         LineFormatter("%(asctime)s %(levelname)s console: %(message)s", "%H:%M:%S")
@@ -208,11 +157,6 @@ def main(arguments: Sequence[str], serve: Serve | None = None) -> int:
     """`arguments`: the number of the socket's descriptor. The process's exit code."""
     prepare()
     with socket.socket(fileno=int(arguments[0])) as pipe:
-        if serve is None:
-            # heavy: only once the process is what it should be
-            from .server import serve as serve_pages
-
-            serve = serve_pages
         return run(pipe, serve)
 
 

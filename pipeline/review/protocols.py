@@ -6,24 +6,38 @@ Without them whoever opens connections and says nothing could hold all of them f
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
+from uvicorn.server import ServerState
 
-from .api.live_socket import ABORT
+from .api.security import Caller
+from .door import CONNECTION, Connection, Door
 
 REQUEST_SECONDS = 15.0  # from the first byte of a request, or the connection, to its headers' end
 
 
 class HttpProtocol(H11Protocol):
-    """Closes a connection whose request does not come."""
+    """Closes a connection whose request does not come; tells the door whose the requests are."""
 
     _late: asyncio.TimerHandle | None = None
+    _connection: Connection | None = None
+
+    def __init__(self, config: Config, server_state: ServerState, door: Door) -> None:
+        super().__init__(config, server_state, {})
+        self._door = door
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio."""
         super().connection_made(transport)
+        connection = self._door.connection(transport.get_extra_info("socket").fileno())
+        if connection is None:  # it had to give way before this
+            transport.abort()
+            return
+        connection.opened(transport, self._whose)
+        self._connection = connection
+        self.app_state = {CONNECTION: connection}
         self._expect()
 
     def data_received(self, data: bytes) -> None:
@@ -33,6 +47,8 @@ class HttpProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """See uvicorn."""
+        if self._connection is not None:
+            self._connection.look()
         super().on_response_complete()
         self._expect()
 
@@ -40,6 +56,12 @@ class HttpProtocol(H11Protocol):
         """See asyncio."""
         self._cancel()
         super().connection_lost(exc)
+
+    def _whose(self) -> str | None:
+        """The user of the request that is, or was last, answered."""
+        state: dict[str, Any] = {} if self.scope is None else self.scope.get("state", {})
+        caller = state.get("caller")
+        return caller.account.name if isinstance(caller, Caller) else None
 
     def _expect(self) -> None:
         """The clock runs while no request is being answered."""
@@ -54,13 +76,3 @@ class HttpProtocol(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
-
-
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Lets the app end a connection whose client takes nothing."""
-
-    def handle_connect(self, event: Request) -> None:
-        """See uvicorn: the app's task begins after this returns."""
-        super().handle_connect(event)
-        if self.handshake_initiated:
-            self.scope["state"][ABORT] = self.transport.abort

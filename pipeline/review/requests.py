@@ -6,16 +6,16 @@ happens. The console holds no key: what it signs says that somebody approved, an
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import RecordError, RequestRefused
 from ..vault import audit
 from ..vault.request_file import (
-    MOST_CASE_CHARACTERS,
-    MOST_REASON_CHARACTERS,
     RecoveryRequest,
     check_releases,
     utc_text,
@@ -24,6 +24,8 @@ from ..vault.request_file import (
 from ..vault.signing import SigningKey
 from .media.export import Export, Exports
 from .plan import ConsolePlan
+from .quota import DAY_SECONDS, DailyQuota
+from .request_texts import check_texts, checked_note, one_line
 from .selection import select_epochs
 from .store import people, recordings
 from .store import requests as store
@@ -31,13 +33,14 @@ from .store.accounts import Account
 from .store.database import Database
 from .store.people import Person
 from .store.requests import Request, State
+from .told import told
 
 MOST_PEOPLE = 32
 MOST_SPAN_MS = 3_600_000
 AFTER_MS = 10_000
-LEAST_REASON_CHARACTERS = 3
-MOST_NOTE_CHARACTERS = 1000
 MOST_WAITING = 100  # of one requester: nobody fills the log by asking
+MOST_A_DAY = 200  # of one requester, whatever becomes of them
+MOST_FETCHES_A_DAY = 200  # of files and clips, by one account: each is an entry of the log
 Act = Literal["approve", "refuse", "withdraw", "file", "clip"]
 _SIGHT_ROLES = frozenset({"approver", "admin"})  # they see others' requests
 
@@ -52,6 +55,11 @@ class NewRequest:
     people: tuple[int, ...]  # ids
     case: str
     reason: str
+
+
+def owner_of(account: Account) -> str:
+    """Of an export, for good: the name alone may be given to somebody else."""
+    return f"{account.id}:{account.name}"
 
 
 class RequestFlow:
@@ -70,6 +78,8 @@ class RequestFlow:
         self._plan = plan
         self._signer = signer
         self._now = now
+        self._asking = threading.Lock()  # from counting what somebody asked for to one more
+        self._fetches = DailyQuota(MOST_FETCHES_A_DAY, now)
 
     # --- looking ---
 
@@ -80,18 +90,18 @@ class RequestFlow:
 
     def listed(self, account: Account, state: State | None = None) -> tuple[Request, ...]:
         """One's own; approvers and admins see all of their cameras. Newest first."""
-        mine = None if account.roles & _SIGHT_ROLES else account.name
+        mine = None if account.roles & _SIGHT_ROLES else account.id
         return store.list(self._database, cameras=account.cameras, requester=mine, state=state)
 
     def may(self, account: Account, request: Request) -> tuple[Act, ...]:
         """What this account can do with it now."""
         found: list[Act] = []
-        is_own = request.requester == account.name
+        is_own = request.requester_id == account.id
         is_open = request.expires_ms > self._now_ms()
         if not _may_see(account, request):
             return ()
         if request.state == "pending" and is_open:
-            if "approver" in account.roles and not is_own:
+            if "approver" in account.roles and not _is_namesake(account, request):
                 found += ["approve", "refuse"]
             if is_own:
                 found.append("withdraw")
@@ -108,52 +118,45 @@ class RequestFlow:
         """Raises RequestRefused with the rule, VaultError where the log cannot be written."""
         if "requester" not in account.roles:
             raise RequestRefused("only an account with the role requester asks for a recovery")
-        case, reason = _line(new.case), _line(new.reason)
-        _check_texts(case, reason)
+        case, reason = one_line(new.case), one_line(new.reason)
+        check_texts(case, reason)
         found = self._asked_for(account, new)
-        waiting = store.list(
-            self._database, requester=account.name, state="pending", limit=MOST_WAITING
-        )
-        if len(waiting) >= MOST_WAITING:
-            raise RequestRefused(
-                f"{MOST_WAITING} requests of yours wait already: withdraw some of them"
-            )
         request_id, now_ms = store.new_id(), self._now_ms()
-        self._log(
-            "request",
-            account.name,
-            request_id=request_id,
-            camera=new.camera,
-            from_ms=new.from_ms,
-            to_ms=new.to_ms,
-            tracks=[person.track for person in found],
-            case=case,
-            reason=reason,
-        )
-        return store.add(
-            self._database,
-            camera=new.camera,
-            from_ms=new.from_ms,
-            to_ms=new.to_ms,
-            case_id=case,
-            reason=reason,
-            requester=account.name,
-            person_ids=[person.id for person in found],
-            created_ms=now_ms,
-            expires_ms=now_ms + self._expiry_ms,
-            request_id=request_id,
-        )
+        facts = {
+            "request": request_id,
+            "camera": new.camera,
+            "from": utc_text(new.from_ms),
+            "to": utc_text(new.to_ms),
+            "tracks": sorted({person.track for person in found}),
+            "case": case,
+        }
+        with self._asking:
+            self._check_quota(account, now_ms)
+            with self._told("request", account, facts, reason=reason):
+                return store.add(
+                    self._database,
+                    camera=new.camera,
+                    from_ms=new.from_ms,
+                    to_ms=new.to_ms,
+                    case_id=case,
+                    reason=reason,
+                    requester=account,
+                    person_ids=[person.id for person in found],
+                    created_ms=now_ms,
+                    expires_ms=now_ms + self._expiry_ms,
+                    request_id=request_id,
+                )
 
     def approve(
         self, account: Account, request_id: str, *, note: str = "", release: bytes | None = None
     ) -> Request:
         """Select what may be opened, sign it, log it, and only then say yes.
 
-        `release`: an approver's, for the officer who will carry it out; with it the approval is a
-        lock. Raises RequestRefused, VaultError.
+        `release`: an approver's, for the officer who will carry it out. That it is an age file is
+        all that can be checked here. Raises RequestRefused, ActorRefused, VaultError.
         """
         request = self._to_decide(account, request_id, "approve")
-        note = _checked_note(note)
+        note = checked_note(note)
         releases = () if release is None else (release,)
         try:
             check_releases(releases)
@@ -189,54 +192,49 @@ class RequestFlow:
             raise RequestRefused(
                 "this is too much for one request file: ask for less time or fewer people"
             ) from None
-        self._log_step(
-            "approve",
-            account.name,
-            request,
-            note=note,
-            epochs=len(selection),
-            approval="lock" if releases else "advice",
-        )
-        return store.decide(
-            self._database,
-            request.id,
-            "approved",
-            decider=account.name,
-            now_ms=now_ms,
-            note=note or None,
-            expires_ms=expires_ms,
-            release=release,
-            file=file,
-        )
+        approval = "with a key release" if releases else "advice"
+        said = {"note": note, "epochs": len(selection), "approval": approval}
+        with self._told("approve", account, _facts(request), **said):
+            return store.decide(
+                self._database,
+                request.id,
+                "approved",
+                decider=account,
+                now_ms=now_ms,
+                note=note or None,
+                expires_ms=expires_ms,
+                release=release,
+                file=file,
+            )
 
     def refuse(self, account: Account, request_id: str, *, note: str = "") -> Request:
-        """Raises RequestRefused, VaultError."""
+        """Raises RequestRefused, ActorRefused, VaultError."""
         request = self._to_decide(account, request_id, "refuse")
-        note = _checked_note(note)
-        self._log_step("refuse", account.name, request, note=note)
-        return store.decide(
-            self._database,
-            request.id,
-            "refused",
-            decider=account.name,
-            now_ms=self._now_ms(),
-            note=note or None,
-        )
+        note = checked_note(note)
+        with self._told("refuse", account, _facts(request), note=note):
+            return store.decide(
+                self._database,
+                request.id,
+                "refused",
+                decider=account,
+                now_ms=self._now_ms(),
+                note=note or None,
+            )
 
     def withdraw(self, account: Account, request_id: str) -> Request:
-        """By who asked. Raises RequestRefused, VaultError."""
+        """By who asked. Raises RequestRefused, ActorRefused, VaultError."""
         request = self._seen(account, request_id)
-        if request.requester != account.name:
+        if request.requester_id != account.id:
             raise RequestRefused(f"{request.id} is {request.requester}'s: only they withdraw it")
         self._check_pending(request, "withdrawn")
-        self._log_step("withdraw", account.name, request)
-        return store.decide(
-            self._database,
-            request.id,
-            "withdrawn",
-            decider=account.name,
-            now_ms=self._now_ms(),
-        )
+        with self._told("withdraw", account, _facts(request)):
+            return store.decide(
+                self._database,
+                request.id,
+                "withdrawn",
+                decider=account,
+                now_ms=self._now_ms(),
+            )
 
     def expire_due(self) -> tuple[str, ...]:
         """Those that have run out, pending and approved ones; call it now and then."""
@@ -245,7 +243,7 @@ class RequestFlow:
         for request_id in found:
             request = store.get(self._database, request_id)
             if request is not None:
-                self._log_step("expire", None, request)
+                self._log("expire", None, _facts(request))
         return store.expire(self._database, now_ms, found) if found else ()
 
     # --- what comes out ---
@@ -258,7 +256,8 @@ class RequestFlow:
                 f"{request.id} is {request.state}: only an approved one has a file"
             )
         self._check_time(request)
-        self._log_step("request-file", account.name, request)
+        self.count_fetch(account)
+        self._log("request-file", account.name, _facts(request))
         return request.file
 
     def clip(self, account: Account, request_id: str, exports: Exports) -> Export:
@@ -273,7 +272,17 @@ class RequestFlow:
         )
         # a keyframe interval that begins in the last millisecond is selected: it must be in it
         end_ms = request.to_ms + 1
-        return exports.make(segments, request.from_ms, end_ms, request.camera, owner=account.name)
+        return exports.make(
+            segments, request.from_ms, end_ms, request.camera, owner=owner_of(account)
+        )
+
+    def count_fetch(self, account: Account) -> None:
+        """Before the entry of a file or clip that goes out. Raises RequestRefused."""
+        if not self._fetches.take(account.id):
+            raise RequestRefused(
+                f"{MOST_FETCHES_A_DAY} files, clips and exports went to you within 24 hours: try "
+                "again tomorrow"
+            )
 
     # --- below ---
 
@@ -283,6 +292,20 @@ class RequestFlow:
     @property
     def _expiry_ms(self) -> int:
         return round(self._plan.settings.request_expiry * 1000)
+
+    def _check_quota(self, account: Account, now_ms: int) -> None:
+        waiting = store.list(
+            self._database, requester=account.id, state="pending", limit=MOST_WAITING
+        )
+        if len(waiting) >= MOST_WAITING:
+            raise RequestRefused(
+                f"{MOST_WAITING} requests of yours wait already: withdraw some of them"
+            )
+        since_ms = now_ms - round(DAY_SECONDS * 1000)
+        if store.count_since(self._database, account.id, since_ms) >= MOST_A_DAY:
+            raise RequestRefused(
+                f"you have made {MOST_A_DAY} requests within 24 hours: try again tomorrow"
+            )
 
     def _asked_for(self, account: Account, new: NewRequest) -> list[Person]:
         """Raises RequestRefused."""
@@ -319,7 +342,7 @@ class RequestFlow:
         request = self._seen(account, request_id)
         if "approver" not in account.roles:
             raise RequestRefused(f"only an account with the role approver may {what} a request")
-        if request.requester == account.name:
+        if _is_namesake(account, request):
             raise RequestRefused(f"{request.id} is your own: a second person decides")
         self._check_pending(request, f"{what}d")
         return request
@@ -339,75 +362,44 @@ class RequestFlow:
 
     def _for_officer(self, account: Account, request_id: str) -> Request:
         request = self._seen(account, request_id)
-        if request.requester != account.name and not account.roles & _SIGHT_ROLES:
+        if request.requester_id != account.id and not account.roles & _SIGHT_ROLES:
             raise RequestRefused(f"{request.id} is for its requester and for approvers")
         return request
 
-    def _log_step(self, action: str, user: str | None, request: Request, **more: object) -> None:
-        self._log(
-            action,
-            user,
-            request_id=request.id,
-            camera=request.camera,
-            from_ms=request.from_ms,
-            to_ms=request.to_ms,
-            tracks=[person.track for person in request.people],
-            case=request.case_id,
-            **more,
-        )
+    def _told(
+        self, action: str, account: Account, facts: Mapping[str, object], **more: object
+    ) -> AbstractContextManager[None]:
+        """The block is the step. Raises VaultError: then it may not happen."""
 
-    def _log(
-        self,
-        action: str,
-        user: str | None,
-        *,
-        request_id: str,
-        camera: str,
-        from_ms: int,
-        to_ms: int,
-        tracks: Sequence[int],
-        case: str,
-        **more: object,
-    ) -> None:
+        def write(action: str, /, **said: object) -> None:
+            self._log(action, account.name, said)
+
+        return told(write, action, **facts, **more)
+
+    def _log(self, action: str, user: str | None, facts: Mapping[str, object]) -> None:
         """`user` None: the console itself. Raises VaultError: then the step may not happen."""
-        entry = {
-            "action": action,
-            "request": request_id,
-            "site": self._plan.site,
-            "camera": camera,
-            "from": utc_text(from_ms),
-            "to": utc_text(to_ms),
-            "tracks": sorted(set(tracks)),
-            "case": case,
-            "user": user,
-        }
-        audit.append(audit.audit_path(), entry | more, self._signer)
+        entry = {"action": action, "site": self._plan.site, "user": user, **facts}
+        audit.append(audit.audit_path(), entry, self._signer)
 
 
 def _may_see(account: Account, request: Request) -> bool:
     if not account.may(request.camera):
         return False
-    return request.requester == account.name or bool(account.roles & _SIGHT_ROLES)
+    return request.requester_id == account.id or bool(account.roles & _SIGHT_ROLES)
 
 
-def _line(text: str) -> str:
-    """One line, whatever spaces and line ends came from a form."""
-    return " ".join(text.split())
+def _is_namesake(account: Account, request: Request) -> bool:
+    """Their own, or one of an account that had this name before: no second person."""
+    return account.id == request.requester_id or account.name == request.requester
 
 
-def _check_texts(case: str, reason: str) -> None:
-    if not 1 <= len(case) <= MOST_CASE_CHARACTERS or not case.isprintable():
-        raise RequestRefused(f"a case has 1 to {MOST_CASE_CHARACTERS} printable characters")
-    if not LEAST_REASON_CHARACTERS <= len(reason) <= MOST_REASON_CHARACTERS:
-        raise RequestRefused(
-            f"a reason has {LEAST_REASON_CHARACTERS} to {MOST_REASON_CHARACTERS} characters"
-        )
-    if not reason.isprintable():
-        raise RequestRefused("a reason has printable characters alone")
-
-
-def _checked_note(note: str) -> str:
-    note = _line(note)
-    if len(note) > MOST_NOTE_CHARACTERS or not note.isprintable():
-        raise RequestRefused(f"a note has up to {MOST_NOTE_CHARACTERS} printable characters")
-    return note
+def _facts(request: Request) -> dict[str, object]:
+    """What each entry says of it."""
+    return {
+        "request": request.id,
+        "camera": request.camera,
+        "from": utc_text(request.from_ms),
+        "to": utc_text(request.to_ms),
+        "tracks": sorted({person.track for person in request.people}),
+        "case": request.case_id,
+    }

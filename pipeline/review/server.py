@@ -17,20 +17,23 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..errors import UsageError
 from ..settings import ConsoleSettings, TlsSettings
 from .api.app import make_app
 from .assembly import assembled
+from .door import MOST_CONNECTIONS, Door, Listener, raise_descriptor_limit
 from .live.facts import CameraFacts
 from .live.hub import LiveHub
 from .plan import ConsolePlan
-from .protocols import HttpProtocol, WebSocketProtocol
+from .protocols import HttpProtocol
 
-MOST_CONNECTIONS = 256  # 64 viewers, and what pages ask for beside
 SEND_BUFFER_BYTES = 256 * 1024  # small, so that a lagging viewer shows in our queue, which drops
 STUCK_MS = 30_000  # a client that takes nothing for so long is cut off by the kernel
 KEEP_ALIVE_SECONDS = 20
+TLS_SECONDS = 5.0  # for a client to make its handshake; and to say goodbye
+BACKLOG = 128  # connections that wait in the kernel, and that are taken up at once
 STOP_SECONDS = 1  # for answers under way; then they are cut off
 MOST_HEADER_BYTES = 32 * 1024
 MOST_WEBSOCKET_BYTES = 4096  # viewers say nothing
@@ -50,13 +53,14 @@ def serve(
     `ready(url)` once it listens. Raises UsageError where the port cannot be had or the certificate
     cannot be used, StoreError for the database, VaultError for console.key.
     """
+    raise_descriptor_limit()
     settings = plan.settings
     context_of_tls = None if settings.tls is None else _tls(settings.tls)
     with _listening(settings) as listener, assembled(plan, hub=hub, facts=facts) as context:
         config = uvicorn.Config(
             make_app(context),
             http=HttpProtocol,
-            ws=WebSocketProtocol,
+            ws=WebSocketsSansIOProtocol,
             ws_max_size=MOST_WEBSOCKET_BYTES,
             ws_per_message_deflate=False,
             loop="asyncio",
@@ -67,7 +71,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
             interface="asgi3",
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=2 * MOST_CONNECTIONS,  # the door counts; cut ones may linger here
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,
@@ -87,8 +91,23 @@ class _Server(uvicorn.Server):
         self._stop, self._ready = stop, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        await super().startup(sockets)
+        """See uvicorn, which has no say on handshakes, and sees connections after them only."""
+        door, loop = Door(), asyncio.get_running_loop()
+        seconds = TLS_SECONDS if self.config.ssl else None
+        self.servers = []
+        for listener in sockets or []:
+            assert isinstance(listener, Listener)
+            listener.door = door
+            server = await loop.create_server(
+                lambda: HttpProtocol(self.config, self.server_state, door),
+                sock=listener,
+                backlog=BACKLOG,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
+            )
+            self.servers.append(server)
+        self.started = True
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
@@ -118,11 +137,11 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _listening(settings: ConsoleSettings) -> Iterator[socket.socket]:
+def _listening(settings: ConsoleSettings) -> Iterator[Listener]:
     """Raises UsageError."""
     address, port = settings.address, settings.port
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(family, socket.SOCK_STREAM)
     with contextlib.closing(listener):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # connections inherit both
@@ -130,7 +149,7 @@ def _listening(settings: ConsoleSettings) -> Iterator[socket.socket]:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_MS)
         try:
             listener.bind((address, port))
-            listener.listen(128)
+            listener.listen(BACKLOG)
         except OSError as error:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"fails: {error.strerror}"
             raise UsageError(

@@ -49,10 +49,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Cameras and folders have changed."""
+    """Cameras have changed; what it may read has not."""
 
     cameras: tuple[str, ...]
-    folders: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +215,7 @@ def _tree(message: Message) -> dict[str, Any]:
             "demo": [[one.name, one.password, one.roles] for one in plan.demo],
         }
     if isinstance(message, Config):
-        return {"cameras": message.cameras, "folders": list(map(str, message.folders))}
+        return {"cameras": message.cameras}
     if isinstance(message, Status):
         return {"cameras": message.cameras}
     if isinstance(message, End | Refusal):
@@ -234,7 +233,7 @@ def _message(of: type[Message], tree: Any) -> Message:
     if of is Plan:
         return Plan(_plan(tree))
     if of is Config:
-        return Config(_texts(tree["cameras"]), tuple(map(Path, _texts(tree["folders"]))))
+        return Config(_texts(tree["cameras"]))
     if of is Status:
         cameras = tree["cameras"]
         if not isinstance(cameras, list) or not all(isinstance(one, dict) for one in cameras):

@@ -16,10 +16,20 @@ _QUERY_SECRET = re.compile(
     r"|streamid)=)(?P<value>[^&\s]+)"
 )
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*\s*")
+
 
 def without_credentials(text: str) -> str:
     """Any text with user names, passwords and tokens of the URLs inside replaced by ***."""
     return _USERINFO.sub(r"\g<scheme>***@", _QUERY_SECRET.sub(_hidden_value, text))
+
+
+def without_addresses(text: str) -> str:
+    """Any text without the URLs in it, so `rtsp://10.0.0.7/s1: no answer` is `no answer`.
+
+    A URL ends at a blank; what stands before one that does not begin the text stays.
+    """
+    return _URL.sub("", without_credentials(text)).strip() or "not reachable"
 
 
 def _hidden_value(match: re.Match[str]) -> str:

@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 from ..errors import RecordError
 from ..evidence.group_record import SCENE_TRACK
 from ..evidence.key_record import EPOCH_ID_BYTES
+from .age_header import check_age_header
 from .canonical import base64_of, canonical, parse_canonical, public_of, signature_of
 from .signing import SigningKey, is_signed, public_line
 
 FORMAT = "bauta/1 request"
 LABEL = b"bauta/1 request\n"  # before what is signed
 SUFFIX = ".bautareq"
-AGE_MAGIC = b"age-encryption.org/v1\n"
 
 MOST_BYTES = 32 * 2**20  # of the file
 MOST_RELEASES = 8
@@ -71,7 +71,7 @@ class RecoveryRequest:
 
     @property
     def is_lock(self) -> bool:
-        """An approver's release is in it: without the approval a group's key was missing."""
+        """An approver's key release is in it; what it opens shows when the officer opens it."""
         return bool(self.releases)
 
     @property
@@ -208,7 +208,9 @@ def check_releases(releases: Sequence[bytes]) -> None:
     if len(releases) > MOST_RELEASES:
         raise ValueError(f"more than {MOST_RELEASES} releases")
     for release in releases:
-        if not release.startswith(AGE_MAGIC):
-            raise ValueError("a release is no age file: bauta keys release makes it")
         if len(release) > MOST_RELEASE_BYTES:
             raise ValueError(f"a release is longer than {MOST_RELEASE_BYTES >> 20} MiB")
+        try:
+            check_age_header(release)
+        except ValueError:
+            raise ValueError("a release is no age file: bauta keys release makes it") from None

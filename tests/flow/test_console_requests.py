@@ -85,11 +85,13 @@ def test_from_asking_to_the_face(
         say("chief", "requests", "approve", new["id"], "--release", release, "--note", "yes")
     )
     assert (approved["state"], approved["is_lock"]) == ("approved", True)
+    shown = say("chief", "requests", "show", new["id"], as_json=False)
+    assert "carries a key release (unchecked until the officer opens it)" in shown.out
 
     # the officer's machine: a clip, a file, a key
     done(say("guard", "requests", "file", new["id"], tmp_path))
     done(say("guard", "requests", "clip", new["id"], clip, "--overwrite"))
-    file, pub = tmp_path / f"{new['id']}.bautareq", console.plan.state_dir / "console.pub"
+    file, pub = tmp_path / f"{new['id']}.bautareq", console.plan.own_dir / "console.pub"
     request, signer = read_request(file.read_bytes())
     assert signer == load_public(pub)
     assert request.selection == dict.fromkeys(recorded.epochs[:2], frozenset({2}))
@@ -134,7 +136,7 @@ def ask(say: Any) -> str:
 def test_an_approval_without_a_release_is_advice(say: Any) -> None:
     asked = ask(say)
     said = say("chief", "requests", "approve", asked, as_json=False)
-    assert said.code == 0 and "advice, not a lock" in said.error_line
+    assert said.code == 0 and "this approval is advice" in said.error_line
     assert "  state:        approved\n" in said.out and "you may:      file, clip" in said.out
 
 

@@ -29,7 +29,7 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def make_admin(state: Path) -> None:
-    database = Database(None, state)
+    database = Database(None, state / "console")
     database.migrate()
     accounts.create(database, "root", "a long password 1", roles=["admin"], now_ms=0)
     database.close()

@@ -188,6 +188,17 @@ def test_a_still_scene_is_looked_at_rarely_and_stays_hidden() -> None:
     assert 2 <= bench.window.looks <= 5  # not 25
 
 
+def test_tracks_are_counted_over_the_whole_session() -> None:
+    bench = Bench(lambda _call, _item: found(BOX))
+    counts = [bench.window.tracks_begun]
+    for first in (0, 100):  # after it was flushed, who comes is another one
+        for n in range(first, first + 20):
+            bench.window.add(raw(n))
+        bench.window.flush()
+        counts.append(bench.window.tracks_begun)
+    assert counts == [0, 1, 2]
+
+
 def test_a_failed_look_is_not_repeated_as_if_it_had_seen_something() -> None:
     """The scene stands still and the first look fails: the next frame is looked at again."""
 

@@ -126,7 +126,7 @@ class Console:
     @contextmanager
     def database(self) -> Iterator[Database]:
         """A second look into the same one."""
-        database = Database(self.plan.settings.database, self.plan.state_dir)
+        database = Database(self.plan.settings.database, self.plan.own_dir)
         try:
             yield database
         finally:
@@ -180,7 +180,7 @@ def running_console(
 
 def prepare(plan: ConsolePlan) -> None:
     """The accounts, and the index of what is recorded already."""
-    database = Database(plan.settings.database, plan.state_dir)
+    database = Database(plan.settings.database, plan.own_dir)
     try:
         database.migrate()
         with database.write() as connection:

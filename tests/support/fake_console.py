@@ -1,7 +1,7 @@
 """A console's process with a server of ten lines in place of the real one; run by `ConsoleFeed`.
 
 GET /facts, /plan, /environment, /refusal/CAMERA, /live/CAMERA (init and the fragments since the
-last keyframe), /count/CAMERA (frames that a viewer got), /count/CAMERA/init; in the plan's state
+last keyframe), /count/CAMERA (frames that a viewer got), /count/CAMERA/init; in the console's
 folder a file `fail` is a reason not to start.
 """
 
@@ -15,12 +15,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
-from pipeline.review.live.facts import CameraFacts
-from pipeline.review.live.hub import InitSegment, LiveHub
+from pipeline.review.live.pieces import InitSegment
 from pipeline.review.plan import ConsolePlan
 from pipeline.review.process import main
+
+if TYPE_CHECKING:  # they start threads
+    from pipeline.review.live.facts import CameraFacts
+    from pipeline.review.live.hub import LiveHub
 
 
 def serve(
@@ -32,7 +36,7 @@ def serve(
     ready: Callable[[str], None],
 ) -> None:
     """See review.server.serve."""
-    reason = plan.state_dir / "fail"
+    reason = plan.own_dir / "fail"
     if reason.exists():
         raise UsageError(reason.read_text())
     seen: Counter[str] = Counter()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import insert
+
 from pipeline.presence import Interval, TrackSpan
-from pipeline.review.store import recordings
+from pipeline.review.store import accounts, recordings
+from pipeline.review.store.accounts import Account
 from pipeline.review.store.database import Database
 from pipeline.review.store.recordings import Segment, SegmentFacts
+from pipeline.review.store.tables import USERS
 
 START_MS = 1_795_000_000_000
 
@@ -36,6 +40,18 @@ def facts(
         evidence=evidence,
         growing=growing,
     )
+
+
+def somebody(database: Database, name: str, *roles: str) -> Account:
+    """An account that sees everything, and cannot sign in; made where it is not there yet."""
+    found = accounts.get(database, name)
+    if found is None:
+        values = {"name": name, "roles": " ".join(sorted(roles)), "password_hash": ""}
+        with database.write() as connection:
+            connection.execute(insert(USERS).values(**values, disabled=False, created_ms=1))
+        found = accounts.get(database, name)
+        assert found is not None
+    return found
 
 
 def span(track: int, first: float, last: float, *, side: int = 40, frames: int = 10) -> TrackSpan:

@@ -53,6 +53,10 @@ class Person(Watched):
         self.type_text(f"{self.name}\t{password}\n")
         self.until("the page after sign-in", "document.querySelector('.rail') !== null")
 
+    def until(self, what: str, script: str) -> Any:
+        """The script's value, once it is truthy. A site of several processes may be slow."""
+        return wait_for(what, lambda: self.evaluate(script), every_s=0.1)
+
     def shoot(self, what: str) -> None:
         """A picture of the page, named for who looks at what."""
         self.screenshot(self.shots / f"{self.name} {what}.png")
@@ -79,7 +83,8 @@ class Person(Watched):
 
     def downloaded(self, suffix: str) -> Path:
         """The only file of that kind, once it is whole."""
-        return wait_for(f"a {suffix}", lambda: next(iter(self.files.glob(f"*{suffix}")), None))
+        (path,) = wait_for(f"a {suffix}", lambda: list(self.files.glob(f"*{suffix}")))
+        return path
 
     # --- the wall ---
 
@@ -103,4 +108,5 @@ class Person(Watched):
         bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
         assert bgr is not None
         weights = np.array([0.0722, 0.7152, 0.2126])
-        return np.rint(16 + 219 / 255 * (bgr @ weights)).astype(np.uint8)
+        luma: U8Array = np.rint(16 + 219 / 255 * (bgr @ weights)).astype(np.uint8)
+        return luma

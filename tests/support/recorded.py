@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from pipeline.presence import PresenceHeader, presence_path, write_header, write_interval
 from pipeline.recover.clip_records import read_clip
 from pipeline.review.store.accounts import Account
 from pipeline.review.store.database import Database
 from pipeline.review.store.people import PeopleQuery, Person, find
 from pipeline.review.store.recordings import Segment
+from pipeline.review.store.tables import USERS
 
 from .evidence import FPS
 from .index import START_MS, facts, interval, put, span
@@ -26,17 +29,20 @@ SESSIONS = ("ab" * 16, "cd" * 16)
 LATER_MS = START_MS + 10_000  # another session: its track 1 is another person
 
 
-def an_account(name: str, *roles: str, cameras: Sequence[str] | None = None) -> Account:
+def an_account(
+    name: str, *roles: str, cameras: Sequence[str] | None = None, id: int = 99
+) -> Account:
     allowed = None if cameras is None else frozenset(cameras)
-    return Account(name, frozenset({"viewer", *roles}), allowed)  # type: ignore[arg-type]
+    return Account(name, frozenset({"viewer", *roles}), allowed, id=id)  # type: ignore[arg-type]
 
 
-GUARD = an_account("guard", "requester")
-OTHER = an_account("other", "requester")
-APPROVER = an_account("milo", "approver")
-BOTH = an_account("both", "requester", "approver")
-ADMIN = an_account("root", "admin")
-ELSEWHERE = an_account("far", "approver", "requester", cameras=["yard"])
+GUARD = an_account("guard", "requester", id=1)
+OTHER = an_account("other", "requester", id=2)
+APPROVER = an_account("milo", "approver", id=3)
+BOTH = an_account("both", "requester", "approver", id=4)
+ADMIN = an_account("root", "admin", id=5)
+ELSEWHERE = an_account("far", "approver", "requester", cameras=["yard"], id=6)
+EVERYBODY = (GUARD, OTHER, APPROVER, BOTH, ADMIN, ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,24 @@ def index(database: Database, recorded: Recorded, *, evidence: bool = True) -> l
         put(database, known[0], interval(0.0, span(1, 0.0, length), span(2, 0.0, length))),
         put(database, known[1], interval(0.0, span(1, 0.0, length))),
     ]
+
+
+def employ(database: Database) -> None:
+    """EVERYBODY has an account; none of them can sign in."""
+    rows = [
+        {
+            "id": one.id,
+            "name": one.name,
+            "roles": " ".join(sorted(one.roles - {"viewer"})),
+            "cameras": None if one.cameras is None else sorted(one.cameras),
+            "password_hash": "",
+            "disabled": False,
+            "created_ms": 1,
+        }
+        for one in EVERYBODY
+    ]
+    with database.write() as connection:
+        connection.execute(insert(USERS), rows)
 
 
 def the_people(database: Database) -> list[Person]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pyrage
+
 from pipeline.vault.request_file import RecoveryRequest, utc_text, write_request
 from pipeline.vault.signing import SigningKey, public_line
 
@@ -37,6 +39,12 @@ def a_request(**changes: object) -> RecoveryRequest:
         selection={bytes(range(16)): frozenset({3, 12}), bytes(16): frozenset({1})},
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def a_release() -> bytes:
+    """An age file for somebody."""
+    made: bytes = pyrage.encrypt(b"keys", [pyrage.x25519.Identity.generate().to_public()])
+    return made
 
 
 def write_request_for(

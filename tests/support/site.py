@@ -29,6 +29,7 @@ OTHER_SECRET = "a-token-for-something-else"  # in the environment of `bauta run`
 PASSWORDS = {"guard": "guard password 1", "chief": "chief password 1"}
 ROLES = {"guard": "requester", "chief": "approver"}
 SEGMENT = "3s"
+START_SECONDS = 90.0  # the console waits for the cameras where there is little to share
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,16 @@ class Site:
         return int(sink["dropped"])
 
     @property
+    def console_pub(self) -> Path:
+        """Who signs its requests."""
+        (path,) = self.state.rglob("console.pub")
+        return path
+
+    @property
     def console(self) -> psutil.Process:
         """The console's process."""
-        return wait_for("the console's process", lambda: next(iter(consoles_of(self.run)), None))
+        (found,) = wait_for("the console's process", lambda: consoles_of(self.run))
+        return found
 
     @contextmanager
     def client(self, name: str) -> Iterator[httpx.Client]:
@@ -160,8 +168,12 @@ def running_site(folder: Path) -> Iterator[Site]:
         config.write_text(json.dumps(tree))
         run = stack.enter_context(running_bauta("run", config, "--json", "--status-every", "0.3"))
         url = f"http://127.0.0.1:{port}/"
-        wait_for("the console", lambda: f"console: {url}" in run.err)
-        wait_for("frames of both", lambda: all(out(run, name) > FPS for name in ("lobby", "yard")))
+        try:
+            wait_for("the console", lambda: f"console: {url}" in run.err, START_SECONDS)
+            wait_for("frames", lambda: all(out(run, name) > FPS for name in ("lobby", "yard")))
+        except AssertionError as error:
+            error.add_note(run.err)
+            raise
         yield Site(
             run=run,
             url=url,

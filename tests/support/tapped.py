@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,20 @@ LEAST_SHADES = 12  # in a run of pixels: what is plain is everywhere
 STOP_SECONDS = 10.0
 
 Named = Iterator[tuple[str, bytes]]
+
+
+def live_memory_of(pid: int) -> Iterator[bytes]:
+    """What the process can write, region by region, while it goes on. For who may (root)."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            where, rights, *_ = line.split()
+            begin, end = (int(part, 16) for part in where.split("-"))
+            if rights.startswith("rw"):
+                try:
+                    memory.seek(begin)
+                    yield memory.read(end - begin)
+                except OSError:  # it has just been given back
+                    continue
 
 
 class Tap(threading.Thread):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 
 from ...errors import VaultError
 from ...vault.audit import append, audit_path
+from ..told import told
 from .context import Context
 from .errors import ApiError
 
@@ -22,6 +24,17 @@ def must_log(context: Context, action: str, user: str, **more: object) -> None:
         raise ApiError(
             503, "the audit log cannot be written, so this was not done; ask who runs this service"
         ) from None
+
+
+def logged(
+    context: Context, action: str, user: str, **more: object
+) -> AbstractContextManager[None]:
+    """The block is what is said; where it fails, the log says that too. Raises ApiError 503."""
+
+    def write(action: str, /, **said: object) -> None:
+        must_log(context, action, user, **said)
+
+    return told(write, action, **more)
 
 
 def try_log(context: Context, action: str, user: str, **more: object) -> None:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from ...errors import (
     AccountRefused,
+    ActorRefused,
     BautaError,
     RecordingError,
     RequestRefused,
@@ -65,6 +66,8 @@ def from_error(error: BautaError) -> ApiError:
     """What an error of the other parts means to a client."""
     if isinstance(error, UsageError):
         return ApiError(422, str(error))
+    if isinstance(error, ActorRefused):
+        return ApiError(403, str(error))
     if isinstance(error, RequestRefused | AccountRefused | RecordingError):
         return ApiError(409, str(error))
     _log.error("console: %s", error)

@@ -42,7 +42,10 @@ def is_same_origin(origin: str, host: str, *, secure: bool) -> bool:
 
     A proxy may have put TLS before a server without; the other way round is never our page.
     """
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # no address at all
+        return False
     schemes = ("https",) if secure else ("http", "https")
     return (
         parts.scheme in schemes

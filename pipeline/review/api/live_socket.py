@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from ..door import CONNECTION, Connection
 from ..live.hub import InitSegment, LiveHub
 from .context import Context, context_of
 from .security import Caller, caller_of, find_caller
@@ -24,7 +24,6 @@ MOST_VIEWERS = 64  # of this server
 MOST_VIEWERS_OF_USER = 24
 SESSION_SECONDS = 3.0  # between two looks whether the session still holds
 SEND_SECONDS = 10.0  # a client that takes nothing for so long is gone
-ABORT = "bauta.abort"  # in the scope: ends a connection without waiting for its buffers
 
 
 async def live_socket(socket: WebSocket) -> None:
@@ -45,9 +44,14 @@ async def live_socket(socket: WebSocket) -> None:
         await socket.close(TOO_MANY, "too many are watching")
         return
     viewers[name] += 1
+    connection = _connection(socket)
+    if connection is not None:
+        connection.watch(name)
     try:
         await _serve(socket, context, camera, caller)
     finally:
+        if connection is not None:
+            connection.watched()
         viewers[name] -= 1
         if not viewers[name]:
             del viewers[name]
@@ -71,7 +75,8 @@ async def _serve(socket: WebSocket, context: Context, camera: str, caller: Calle
         if isinstance(result, int):
             codes.append(result)
         elif isinstance(result, TimeoutError):
-            _abort(socket)
+            if connection := _connection(socket):
+                connection.abort()  # without waiting for its buffers
             return
         elif isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
             raise result
@@ -129,7 +134,6 @@ async def _say(socket: WebSocket, state: str, reason: str) -> None:
         await socket.send_text(json.dumps({"state": state, "reason": reason}))
 
 
-def _abort(socket: WebSocket) -> None:
-    abort: Callable[[], None] | None = socket.scope.get("state", {}).get(ABORT)
-    if abort is not None:
-        abort()
+def _connection(socket: WebSocket) -> Connection | None:
+    found: Connection | None = socket.scope.get("state", {}).get(CONNECTION)
+    return found

@@ -93,6 +93,7 @@ def _counters(facts: Iterable[CameraFact]) -> Iterator[Metric]:
         ("frames_in", "Frames decoded.", lambda fact: fact.frames_in),
         ("frames_out", "Protected frames encoded.", lambda fact: fact.frames_out),
         ("detections", "Runs of the face detector.", lambda fact: fact.looks),
+        ("tracks", "Faces that the tracker began to follow.", lambda fact: fact.tracks),
         ("reconnects", "Times the camera was lost.", lambda fact: fact.reconnects),
         ("damaged_packets", "Packets that broke.", lambda fact: fact.damaged_packets),
         ("sealed_faces", "Tiles in evidence records.", lambda fact: fact.sealed_faces),
@@ -124,7 +125,6 @@ def _counters(facts: Iterable[CameraFact]) -> Iterator[Metric]:
 
 def _gauges(facts: Iterable[CameraFact]) -> Iterator[Metric]:
     faces = GaugeMetricFamily("bauta_faces", "Faces that the newest frame hides.", labels=_CAMERA)
-    tracks = GaugeMetricFamily("bauta_tracks", "Tracks that the frame hides.", labels=_CAMERA)
     alarm = GaugeMetricFamily(
         "bauta_evidence_alarm", "1 while nothing can be sealed.", labels=_CAMERA
     )
@@ -134,7 +134,6 @@ def _gauges(facts: Iterable[CameraFact]) -> Iterator[Metric]:
     )
     for fact in facts:
         faces.add_metric([fact.camera], fact.faces)
-        tracks.add_metric([fact.camera], fact.faces)
         alarm.add_metric([fact.camera], fact.evidence_alarm is not None)
         for queue, waiting, most in (
             ("raw", fact.frames_queued_raw, fact.capacity_raw),
@@ -142,7 +141,7 @@ def _gauges(facts: Iterable[CameraFact]) -> Iterator[Metric]:
         ):
             depth.add_metric([fact.camera, queue], waiting)
             capacity.add_metric([fact.camera, queue], most)
-    yield from (faces, tracks, alarm, depth, capacity)
+    yield from (faces, alarm, depth, capacity)
 
 
 def _latency(facts: Iterable[CameraFact]) -> Metric:

@@ -33,6 +33,8 @@ def people_(query: Annotated[PeopleQuery, Query()], context: Ctx, caller: Signed
             cameras=cameras_of(caller, query.cameras),
             from_ms=query.from_ms,
             to_ms=query.to_ms,
+            begins_after_ms=query.begins_after_ms,
+            begins_before_ms=query.begins_before_ms,
             min_px=query.min_px,
             min_seconds=query.min_seconds,
             recoverable=query.recoverable,

@@ -12,8 +12,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from ...errors import RecordingError
 from ..media.fragments import H265, Fragments
 from ..media.playlist import playlist as playlist_text
+from ..requests import owner_of
 from ..store import recordings, timeline
 from ..store.recordings import DAY_MS, Segment
+from .access import OFFICERS
 from .audit import must_log
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
@@ -35,9 +37,9 @@ from .schemas_recordings import (
     TimelineOut,
     TimelineQuery,
 )
-from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn
+from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn, still
 from .seen import cameras_of, file_of, segment_of
-from .workers import slowly
+from .workers import exporting, slowly
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 IdInPath = Annotated[Id, Path()]
@@ -93,7 +95,9 @@ def recordings_(
 ) -> RecordingsOut:
     """The files with a part in a window, oldest first."""
     caller.must_see(query.camera)
-    found = recordings.segments(context.database, query.camera, query.from_ms, query.to_ms)
+    found = recordings.segments(
+        context.database, query.camera, query.from_ms, query.to_ms, limit=query.limit
+    )
     return RecordingsOut(segments=[_segment(context, one) for one in found])
 
 
@@ -119,7 +123,7 @@ async def fragments(id: IdInPath, request: Request, context: Ctx, caller: Signed
 async def media(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """The file's bytes; a Range header asks for a part of them."""
     _, path, _ = await slowly(request, _playable, context, caller, id)
-    folders = (*context.plan.folders, context.plan.state_dir / "playable")
+    folders = (*context.plan.folders, context.plan.own_dir / "playable")
     return FileAnswer(open_inside(str(path), folders), "video/mp4")
 
 
@@ -140,7 +144,7 @@ async def playlist(id: IdInPath, request: Request, context: Ctx, caller: SignedI
 async def export(body: Span, request: Request, context: Ctx, caller: SignedIn) -> ExportOut:
     """A file to take along: by stream copy, with its evidence. It is kept for an hour."""
     caller.must_see(body.camera)
-    return await slowly(request, _make_export, context, caller, body)
+    return await exporting(request, owner_of(caller.account), _make_export, context, caller, body)
 
 
 @router.get(
@@ -160,11 +164,12 @@ async def export(body: Span, request: Request, context: Ctx, caller: SignedIn) -
     },
 )
 def export_file(id: ExportId, name: FileName, context: Ctx, caller: SignedIn) -> Response:
-    """To its maker alone."""
+    """To its maker alone, while they may see the camera."""
     made = context.exports.get(id)
-    if made is None or made.owner != caller.account.name or made.name != name:
+    if made is None or made.owner != owner_of(caller.account) or made.name != name:
         raise no_such("export; it is kept for an hour")
-    file = open_inside(str(made.path), [context.plan.state_dir / "exports"], "export")
+    caller.must_see(made.camera, "export; it is kept for an hour")  # still
+    file = open_inside(str(made.path), [context.plan.own_dir / "exports"], "export")
     kind = "application/zip" if made.path.suffix == ".zip" else "video/mp4"
     return FileAnswer(file, kind, {"Content-Disposition": f'attachment; filename="{made.name}"'})
 
@@ -174,6 +179,8 @@ def export_file(id: ExportId, name: FileName, context: Ctx, caller: SignedIn) ->
 
 def _make_export(context: Context, caller: Caller, body: Span) -> ExportOut:
     camera, from_ms, to_ms = body.camera, body.from_ms, body.to_ms
+    caller = still(context, caller, OFFICERS)
+    caller.must_see(camera)
     if to_ms <= from_ms:
         raise ApiError(422, "to_ms: must be after from_ms")
     if to_ms - from_ms > DAY_MS:
@@ -187,6 +194,7 @@ def _make_export(context: Context, caller: Caller, body: Span) -> ExportOut:
         file_of(context, one)
     if not found:
         raise no_such("recording in that time")
+    context.requests.count_fetch(caller.account)
     must_log(
         context,
         "export",
@@ -195,7 +203,7 @@ def _make_export(context: Context, caller: Caller, body: Span) -> ExportOut:
         from_ms=from_ms,
         to_ms=to_ms,
     )
-    made = context.exports.make(chosen, from_ms, to_ms, camera, owner=caller.account.name)
+    made = context.exports.make(chosen, from_ms, to_ms, camera, owner=owner_of(caller.account))
     return ExportOut(
         id=made.id,
         name=made.name,

@@ -8,10 +8,11 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from ..requests import AFTER_MS, NewRequest
+from ..requests import AFTER_MS, NewRequest, owner_of
 from ..store import recordings
 from ..store import requests as store
-from .audit import must_log
+from .access import OFFICERS
+from .audit import logged
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
 from .file_answer import FileAnswer, open_inside
@@ -27,9 +28,9 @@ from .schemas_recordings import (
     RequestsQuery,
     Step,
 )
-from .security import BODY_BYTES, RELEASE_BODY_BYTES, Caller, GuardedRoute, SignedIn
+from .security import BODY_BYTES, RELEASE_BODY_BYTES, Caller, GuardedRoute, SignedIn, still
 from .seen import file_of
-from .workers import slowly
+from .workers import exporting, slowly
 
 IdInPath = Annotated[RequestId, Path()]
 FILE_SUFFIX = ".bautareq"
@@ -76,7 +77,9 @@ def request(id: IdInPath, context: Ctx, caller: SignedIn) -> RequestOut:
 async def approve(
     id: IdInPath, body: Approval, request: Request, context: Ctx, caller: SignedIn
 ) -> RequestOut:
-    """By a second person. With their key release the approval is a lock, else it is advice."""
+    """By a second person. Without a key release of theirs it is advice; what one opens is not
+    checked here, but when the officer opens it.
+    """
     return await slowly(request, _approve, context, caller, id, body)
 
 
@@ -132,10 +135,11 @@ def file(id: IdInPath, context: Ctx, caller: SignedIn) -> Response:
 )
 async def clip(id: IdInPath, request: Request, context: Ctx, caller: SignedIn) -> Response:
     """The protected clip around the span, also while the request waits."""
-    return await slowly(request, _clip, context, caller, id)
+    return await exporting(request, owner_of(caller.account), _clip, context, caller, id)
 
 
 def _clip(context: Context, caller: Caller, request_id: str) -> Response:
+    caller = still(context, caller, OFFICERS)
     found = _seen(context, caller, request_id)
     may = context.requests.may(caller.account, found)
     if "clip" not in may:
@@ -144,17 +148,13 @@ def _clip(context: Context, caller: Caller, request_id: str) -> Response:
         context.database, found.camera, found.from_ms, found.to_ms + AFTER_MS
     ):
         file_of(context, segment)
-    must_log(
-        *(context, "export", caller.account.name),
-        camera=found.camera,
-        from_ms=found.from_ms,
-        to_ms=found.to_ms,
-        request=found.id,
-    )
-    made = context.requests.clip(caller.account, found.id, context.exports)
+    context.requests.count_fetch(caller.account)
+    span = {"camera": found.camera, "from_ms": found.from_ms, "to_ms": found.to_ms}
+    with logged(context, "export", caller.account.name, **span, request=found.id):
+        made = context.requests.clip(caller.account, found.id, context.exports)
     kind = "application/zip" if made.path.suffix == ".zip" else "video/mp4"
     return FileAnswer(
-        open_inside(str(made.path), [context.plan.state_dir / "exports"], "clip"),
+        open_inside(str(made.path), [context.plan.own_dir / "exports"], "clip"),
         kind,
         {"Content-Disposition": f'attachment; filename="{made.name}"'},
     )

@@ -12,10 +12,9 @@ from ...version import __version__
 from ..passwords import check_rule
 from ..store import accounts, sessions
 from ..store.accounts import Account, Role
-from .audit import must_log, try_log
+from .audit import logged, try_log
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, one_line
-from .hosts import is_loopback
 from .schemas import (
     DemoAccountOut,
     NewPassword,
@@ -34,10 +33,12 @@ from .security import (
     clear_cookie,
     cookie_name,
     hashing,
+    is_local,
     now_ms,
     set_cookie,
 )
 
+LONGEST_NAME = 200  # characters of what somebody signs in as
 _log = logging.getLogger(__name__)
 
 router = APIRouter(
@@ -62,17 +63,18 @@ async def site(context: Ctx) -> SiteOut:
 async def sign_in(body: SignIn, request: Request, response: Response, context: Ctx) -> SessionOut:
     """Sets the session's cookie. 401 for a wrong name or password, 429 after too many."""
     address = _address(request)
-    wait = context.limiter.check(body.name, address)
+    name = accounts.fold(body.name)[:LONGEST_NAME]  # all its spellings are counted together
+    wait = context.limiter.check(name, address)
     if wait > 0:
-        raise await _too_many(context, body.name, address, wait)
+        raise await _too_many(context, name, address, wait)
     async with hashing(request):
         account = await run_in_threadpool(
             context.authenticator.authenticate, body.name, body.password
         )
     if account is None:
-        _failed(context, body.name, address)
+        _failed(context, name, address)
         raise ApiError(401, "the name or the password is wrong")
-    context.limiter.succeeded(body.name, address)
+    context.limiter.succeeded(name, address)
     old = request.cookies.get(cookie_name(context))
     return await run_in_threadpool(_open, context, response, account, old)
 
@@ -116,17 +118,14 @@ async def password(body: NewPassword, request: Request, context: Ctx, caller: Si
             raise ApiError(403, "old: this is not the password")
         context.limiter.succeeded(name, address)
         check_rule(body.new, name)
-        await run_in_threadpool(must_log, context, "password-change", name)
         await run_in_threadpool(_change_password, context, caller, body.new)
 
 
 def _change_password(context: Context, caller: Caller, new: str) -> None:
-    accounts.change(
-        context.database,
-        caller.account.name,
-        password=new,
-        but_for=sessions.token_hash(caller.token),
-    )
+    name = caller.account.name
+    kept = sessions.token_hash(caller.token)
+    with logged(context, "password-change", name):
+        accounts.change(context.database, name, password=new, but_for=kept)
 
 
 # --- inside ---
@@ -184,7 +183,7 @@ def _is_greeted(request: Request, context: Context) -> bool:
         bool(context.plan.demo)
         and SIGNED_OUT_COOKIE not in request.cookies
         and site in ("same-origin", "none")
-        and is_loopback(_address(request))
+        and is_local(request)
     )
 
 

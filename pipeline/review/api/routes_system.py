@@ -10,14 +10,13 @@ from starlette.concurrency import run_in_threadpool
 
 from ...errors import StoreError, VaultError
 from ...vault.audit import audit_path, check
-from ...vault.audit_line import RESERVED
+from ...vault.audit_line import RESERVED, Line
 from ..live.facts import SILENT
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError
-from .hosts import is_loopback
 from .metrics import CONTENT_TYPE, metrics_text
 from .schemas import AuditEntry, AuditOut, AuditQuery, ReadyOut
-from .security import BODY_BYTES, GuardedRoute, SignedIn, caller_of
+from .security import BODY_BYTES, Caller, GuardedRoute, SignedIn, caller_of, is_local
 
 router = APIRouter(
     route_class=GuardedRoute, tags=["system"], responses=DOCUMENTED, max_body_size=BODY_BYTES
@@ -41,16 +40,20 @@ async def health() -> Response:
     operation_id="ready",
     responses={503: {"model": ReadyOut, "description": "something does not work"}},
 )
-async def ready(response: Response, context: Ctx) -> ReadyOut:
+async def ready(request: Request, response: Response, context: Ctx) -> ReadyOut:
     """200 where the database answers, the index is kept, and nobody's feed is silent."""
-    found = ReadyOut(
-        database=await run_in_threadpool(_database_answers, context),
-        index=context.index_is_alive(),
-        cameras=[fact.camera for fact in context.facts.all() if fact.state == SILENT],
-    )
-    if not (found.database and found.index) or found.cameras:
+    silent = [fact.camera for fact in context.facts.all() if fact.state == SILENT]
+    database = await run_in_threadpool(_database_answers, context)
+    caller = await caller_of(request) if database else None
+    seen: list[str] | None = None
+    if caller is not None:
+        seen = [camera for camera in silent if caller.account.may(camera)]
+    elif is_local(request):
+        seen = silent
+    index = context.index_is_alive()
+    if not (database and index) or silent:
         response.status_code = 503
-    return found
+    return ReadyOut(database=database, index=index, silent=len(silent), cameras=seen)
 
 
 @router.get(
@@ -61,7 +64,7 @@ async def ready(response: Response, context: Ctx) -> ReadyOut:
 )
 async def metrics(request: Request, context: Ctx) -> Response:
     """To this machine; from elsewhere to an admin's session."""
-    if not _is_local(request):
+    if not is_local(request):
         caller = await caller_of(request)
         if caller is None:
             raise ApiError(401, "metrics are for this machine, or for an admin who is signed in")
@@ -81,23 +84,33 @@ def audit(query: Annotated[AuditQuery, Query()], context: Ctx, caller: SignedIn)
         raise ApiError(503, "the audit log cannot be read; ask who runs this service") from None
     before = len(report.lines) + 1 if query.before is None else query.before
     last = min(before - 1, len(report.lines))
-    shown = range(last, max(last - query.limit, 0), -1)
-    entries = []
-    for place in shown:
-        line = report.lines[place - 1]
-        said = {} if line is None else dict(line.fields)
-        action, user = said.pop("action", None), said.pop("user", None)
-        more = {key: value for key, value in said.items() if key not in RESERVED}
-        entries.append(
-            AuditEntry(
-                **more,
-                n=place,
-                time="" if line is None else line.time,
-                action=action if isinstance(action, str) else "damaged" if line is None else "",
-                user=user if isinstance(user, str) else None,
-            )
-        )
+    entries: list[AuditEntry] = []
+    for place in range(last, 0, -1):
+        if len(entries) == query.limit:
+            break
+        entry = _entry(caller, place, report.lines[place - 1])
+        if entry is not None:
+            entries.append(entry)
     return AuditOut(entries=entries, count=len(report.lines), faults=list(report.faults))
+
+
+def _entry(caller: Caller, place: int, line: Line | None) -> AuditEntry | None:
+    """None where it is of a camera that the caller may not see."""
+    if line is None:
+        return AuditEntry(n=place, time="", action="damaged", user=None)
+    said = {key: value for key, value in line.fields.items() if key not in RESERVED}
+    if (camera := said.get("camera")) is not None and not caller.account.may(str(camera)):
+        return None
+    if isinstance(named := said.get("cameras"), list):  # of an account
+        said["cameras"] = [one for one in named if caller.account.may(str(one))]
+    action, user = said.pop("action", None), said.pop("user", None)
+    return AuditEntry(
+        **said,
+        n=place,
+        time=line.time,
+        action=action if isinstance(action, str) else "",
+        user=user if isinstance(user, str) else None,
+    )
 
 
 def _database_answers(context: Context) -> bool:
@@ -107,10 +120,3 @@ def _database_answers(context: Context) -> bool:
         _log.error("console: %s", error)
         return False
     return True
-
-
-def _is_local(request: Request) -> bool:
-    """A proxy on this machine would be local too: it says so in a header, and gets nothing."""
-    if request.client is None or "forwarded" in request.headers:
-        return False
-    return "x-forwarded-for" not in request.headers and is_loopback(request.client.host)

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from ..passwords import check_rule
 from ..store import accounts
 from ..store.accounts import KEEP, Account
-from .audit import must_log
+from .audit import logged
 from .context import Context, Ctx
 from .errors import DOCUMENTED, ApiError, no_such
 from .schemas import NewUser, UserChange, UserName, UserOut, UsersOut
@@ -52,8 +52,8 @@ def remove(name: NameInPath, context: Ctx, caller: SignedIn) -> None:
     """For good; the user's requests stay."""
     account = _existing(context, name)
     _keeps_an_admin(context, account)
-    must_log(context, "user-remove", caller.account.name, account=account.name)
-    accounts.remove(context.database, account.name)
+    with logged(context, "user-remove", caller.account.name, account=account.name):
+        accounts.remove(context.database, account.name, actor=caller.account)
 
 
 # --- inside; these block ---
@@ -64,22 +64,21 @@ def _create(context: Context, admin: Account, body: NewUser) -> UserOut:
     check_rule(body.password, name)
     if accounts.get(context.database, name) is not None:
         raise ApiError(409, f"there is an account {name} already")
-    must_log(
-        context,
-        "user-create",
-        admin.name,
-        account=name,
-        roles=sorted({"viewer", *body.roles}),
-        cameras=None if body.cameras is None else sorted(set(body.cameras)),
-    )
-    made = accounts.create(
-        context.database,
-        name,
-        body.password,
-        roles=body.roles,
-        cameras=body.cameras,
-        now_ms=now_ms(),
-    )
+    said: dict[str, object] = {
+        "account": name,
+        "roles": sorted({"viewer", *body.roles}),
+        "cameras": None if body.cameras is None else sorted(set(body.cameras)),
+    }
+    with logged(context, "user-create", admin.name, **said):
+        made = accounts.create(
+            context.database,
+            name,
+            body.password,
+            roles=body.roles,
+            cameras=body.cameras,
+            now_ms=now_ms(),
+            actor=admin,
+        )
     return _shown(made)
 
 
@@ -99,15 +98,16 @@ def _change(context: Context, admin: Account, name: str, body: UserChange) -> Us
         said["cameras"] = None if body.cameras is None else sorted(set(body.cameras))
     if "disabled" in given:
         said["disabled"] = body.disabled
-    must_log(context, "user-change", admin.name, **said)
-    changed = accounts.change(
-        context.database,
-        account.name,
-        roles=body.roles if "roles" in given else None,
-        cameras=body.cameras if "cameras" in given else KEEP,
-        disabled=body.disabled if "disabled" in given else None,
-        password=body.password,
-    )
+    with logged(context, "user-change", admin.name, **said):
+        changed = accounts.change(
+            context.database,
+            account.name,
+            roles=body.roles if "roles" in given else None,
+            cameras=body.cameras if "cameras" in given else KEEP,
+            disabled=body.disabled if "disabled" in given else None,
+            password=body.password,
+            actor=admin,
+        )
     return _shown(changed)
 
 

@@ -180,7 +180,7 @@ class UserChange(In):
 
 
 class AuditQuery(Query):
-    """The last `limit` entries before number `before`."""
+    """The last `limit` entries to be seen before number `before`."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     before: Annotated[int, Field(ge=1, le=10**9)] | None = None
@@ -198,7 +198,9 @@ class AuditEntry(BaseModel):
 
 
 class AuditOut(Out):
-    """Newest first. `faults`: what is wrong with the whole log, if anything."""
+    """Newest first, without those of cameras that the asker may not see. `count` and `faults`,
+    what is wrong if anything, are of the whole log.
+    """
 
     entries: list[AuditEntry]
     count: int
@@ -206,8 +208,11 @@ class AuditOut(Out):
 
 
 class ReadyOut(Out):
-    """What works: `cameras` are the names of those that are silent or down."""
+    """What works. `silent` counts the cameras whose feed is silent; `cameras` names those that the
+    asker may see, and is null for strangers.
+    """
 
     database: bool
     index: bool
-    cameras: list[str]
+    silent: int
+    cameras: list[str] | None

@@ -87,11 +87,12 @@ class TimelineOut(Out):
 
 
 class SpanQuery(Query):
-    """A camera and a span."""
+    """A camera and a span; `limit`: the first so many, and no more."""
 
     camera: CameraId
     from_ms: Ms
     to_ms: Ms
+    limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class SegmentOut(Out):
@@ -154,11 +155,13 @@ class ExportOut(Out):
 
 
 class PeopleQuery(Query):
-    """Filters; `after` is `next` of the page before."""
+    """Filters; `after` is `next` of the page before. `begins_…`: then or later, and before then."""
 
     cameras: CameraList | None = None
     from_ms: Ms | None = None
     to_ms: Ms | None = None
+    begins_after_ms: Ms | None = None
+    begins_before_ms: Ms | None = None
     min_px: Annotated[int, Field(ge=0, le=100_000)] | None = None
     min_seconds: Annotated[float, Field(ge=0, le=10_000_000)] | None = None
     recoverable: bool | None = None
@@ -234,7 +237,9 @@ class RequestPersonOut(Out):
 
 
 class RequestOut(Out):
-    """A recovery request. `is_lock`: the approver's key is needed; else approval is advice."""
+    """A recovery request. `is_lock`: the approval carries a key release, unchecked until the
+    officer opens it; without one it is advice.
+    """
 
     id: str
     state: Literal["pending", "approved", "refused", "withdrawn", "expired"]

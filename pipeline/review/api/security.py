@@ -1,7 +1,8 @@
 """Sessions and permissions: who calls, and whether they may. Enforced from `access.ACCESS`.
 
 The order: session (401), role (403), CSRF token (403), unknown parameters (422), then the body.
-A camera that a user may not see is not there (404).
+A body takes its time to come: session and role are looked at once more when it is there. A camera
+that a user may not see is not there (404).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from starlette.responses import Response
 from ..store import sessions
 from ..store.accounts import Account, Role
 from ..store.sessions import Session
-from .access import ACCESS
+from .access import ACCESS, ANYBODY
 from .context import Context, context_of
 from .errors import ApiError, no_such
+from .hosts import LOOPBACK, host_name, is_loopback
 
 BODY_BYTES = 2**20
 RELEASE_BODY_BYTES = 32 * 2**20
@@ -32,6 +34,10 @@ BODY_SECONDS = 60.0  # for a body to come
 CSRF_HEADER = "X-CSRF-Token"
 SIGNED_OUT_COOKIE = "bauta_demo_out"
 LONGEST_TOKEN = 200
+PROXY_HEADERS = (
+    *("forwarded", "via", "x-real-ip"),
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+)
 HASHES_AT_ONCE = 2  # argon2id takes 64 MiB and a core for each; others wait off the threads
 
 
@@ -95,6 +101,24 @@ def find_caller(context: Context, token: str | None) -> Caller | None:
     return None if session is None else Caller(session, token)
 
 
+def still(context: Context, caller: Caller, allowed: frozenset[Role] = ANYBODY) -> Caller:
+    """The same one as they are now, after a wait. Asks the database. Raises ApiError 401, 403."""
+    return _allowed(find_caller(context, caller.token), allowed)
+
+
+def is_local(connection: HTTPConnection) -> bool:
+    """Whether somebody on this machine asks for themselves.
+
+    A proxy on this machine is local too, and asks for strangers: it says so in a header, or by
+    handing on the name that they asked for.
+    """
+    headers = connection.headers
+    if connection.client is None or any(name in headers for name in PROXY_HEADERS):
+        return False
+    asked_for = host_name(headers.get("host", ""))
+    return asked_for in LOOPBACK and is_loopback(connection.client.host)
+
+
 async def caller_of(connection: HTTPConnection) -> Caller | None:
     """Of a request's or a WebSocket's cookie."""
     context = context_of(connection)
@@ -126,23 +150,29 @@ class GuardedRoute(APIRoute):
             _check_query(request, takes_query)
             if takes_body:
                 await _read_body(request)
+                if allowed is not None:
+                    request.state.caller = await _admit(request, allowed)
             return await handle(request)
 
         return guarded
 
 
 async def _admit(request: Request, allowed: frozenset[Role]) -> Caller:
-    caller = await caller_of(request)
-    if caller is None:
-        raise ApiError(401, "nobody is signed in; sign in first")
-    if allowed and not allowed & caller.account.roles:
-        names = " or ".join(sorted(allowed))
-        raise ApiError(403, f"this needs the role {names}")
+    caller = _allowed(await caller_of(request), allowed)
     if request.method != "GET":
         tokens = request.headers.getlist(CSRF_HEADER)
         given = tokens[0].encode() if len(tokens) == 1 else b""
         if not hmac.compare_digest(given, caller.session.csrf.encode()):
             raise ApiError(403, f"the header {CSRF_HEADER} does not hold this session's token")
+    return caller
+
+
+def _allowed(caller: Caller | None, allowed: frozenset[Role]) -> Caller:
+    if caller is None:
+        raise ApiError(401, "nobody is signed in; sign in first")
+    if allowed and not allowed & caller.account.roles:
+        names = " or ".join(sorted(allowed))
+        raise ApiError(403, f"this needs the role {names}")
     return caller
 
 
@@ -163,6 +193,8 @@ async def _read_body(request: Request) -> None:
         raise ApiError(400, f"the body did not come within {BODY_SECONDS:g} s") from None
     except ClientDisconnect:
         raise ApiError(400, "the body did not come") from None
+    except asyncio.CancelledError:  # the server stops, and waits for nobody's body
+        raise ApiError(503, "the console stops") from None
 
 
 async def _dependency(request: Request) -> Caller:  # async: sync ones cost a thread

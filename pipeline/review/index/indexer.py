@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import BautaError, RecordingError
+from ...presence import Interval
 from ...runtime.ratelimit import RateLimitedLog
 from ..store.database import Database
 from ..store.recordings import (
@@ -24,11 +25,11 @@ from ..store.recordings import (
     put_intervals,
     put_segment,
 )
-from .read import Read, lines_bytes, read_intervals, read_recording
+from .read import Read, lines_bytes, most_lines_bytes, read_intervals, read_recording
 from .scan import Found, Listing, has_changed, list_folder, look_again, named
 
 PASS_SECONDS = 2.0
-GROWING_SECONDS = 5.0  # between two looks into a file that grows: each is two transactions
+GROWING_SECONDS = 4.0  # between two looks into a file that grows: each is two transactions
 WHOLE_SECONDS = 300.0  # between two looks at all there is: what was written over is seen so
 STILL_SECONDS = 60.0  # a file that was not written for so long is complete
 WORK_SECONDS = 1.0  # of one pass; then it looks again at what grows
@@ -71,6 +72,7 @@ class Indexer:
         self._waiting: deque[Path] = deque()  # to be taken up, the most important first
         self._growing: dict[Path, Read | None] = {}  # with the last look into each
         self._looked: dict[Path, float] = {}  # when that was
+        self._begun: dict[Path, tuple[Found, Read]] = {}  # complete, and not read to the end
         self._given_up: dict[Path, Found] = {}  # what the index cannot hold, as it was then
         self._next_whole = 0.0
         self._quiet = RateLimitedLog(_log, every_seconds=60.0)
@@ -112,6 +114,7 @@ class Indexer:
         self._quiet.warning("index: %s", reason)
         self._known = None  # the database may be another one when it answers again
         self._growing.clear()
+        self._begun.clear()
         self._state = replace(self._state, error=reason)
 
     def _pass(self, stop: threading.Event) -> None:
@@ -134,8 +137,10 @@ class Indexer:
         self._read_on(known, now)
         until = time.monotonic() + WORK_SECONDS
         while self._waiting and time.monotonic() < until and not stop.is_set():
-            self._take_up(self._waiting[0], known)
-            self._waiting.popleft()
+            is_done = self._take_up(self._waiting[0], known)
+            path = self._waiting.popleft()
+            if not is_done:
+                self._waiting.append(path)  # the others come first
             stop.wait(_BREATH_SECONDS)
 
     # --- what there is ---
@@ -245,16 +250,23 @@ class Indexer:
             is_same = segment is not None and segment.mtime_ns == found.mtime_ns
             if not is_same or before is None:
                 read = self._read(found, before, growing=True)
-                if read is not None and self._put(found, read, known):
+                segment = self._put(found, read, known) if read is not None else None
+                if read is not None and segment is not None:
+                    self._put_people(segment, read, known)
                     self._growing[path] = read
 
-    def _take_up(self, path: Path, known: dict[Path, Segment]) -> None:
-        """A file that is complete."""
-        found = look_again(path)
-        if found is not None and path not in self._growing:
-            read = self._read(found, None, growing=False)
-            if read is not None:
-                self._put(found, read, known)
+    def _take_up(self, path: Path, known: dict[Path, Segment]) -> bool:
+        """A file that is complete. False where there is more beside it than one step takes."""
+        found, begun = look_again(path), self._begun.pop(path, None)
+        if found is None or path in self._growing:
+            return True
+        before = begun[1] if begun is not None and begun[0] == found else None
+        read = self._read(found, before, growing=False)
+        segment = self._put(found, read, known) if read is not None else None
+        if read is None or segment is None or self._put_people(segment, read, known):
+            return True
+        self._begun[path] = found, read
+        return False
 
     def _read(self, found: Found, before: Read | None, *, growing: bool) -> Read | None:
         """None where it is nothing that we can make sense of: the others are not to wait for it."""
@@ -266,19 +278,29 @@ class Indexer:
             self._given_up[found.path] = found
             return None
 
-    def _put(self, found: Found, read: Read, known: dict[Path, Segment]) -> bool:
-        """Into the index; False where it cannot hold it. Raises StoreError."""
+    def _put(self, found: Found, read: Read, known: dict[Path, Segment]) -> Segment | None:
+        """Into the index; None where it cannot hold it. Raises StoreError."""
         try:
             segment = put_segment(self._database, read.facts)
-        except RecordingError as error:
+        except (RecordingError, ValueError, OverflowError) as error:
             self._quiet_file.warning("%s", error)
             self._given_up[found.path] = found
-            return False
+            return None
         known[found.path] = segment
-        intervals, read_bytes = list(read.people), segment.read_bytes
+        return segment
+
+    def _put_people(self, segment: Segment, read: Read, known: dict[Path, Segment]) -> bool:
+        """Who is in it. False where that takes long: then there is more. Raises StoreError."""
+        path, until = Path(segment.path), time.monotonic() + WORK_SECONDS
+        parts: Iterator[tuple[list[Interval], int]]
+        parts = iter([(list(read.people), segment.read_bytes)])
         if read.header is not None:
-            intervals, read_bytes = read_intervals(found.path, segment.read_bytes)
-        if intervals or read_bytes != segment.read_bytes:
-            put_intervals(self._database, segment.id, intervals, read_bytes)
-            known[found.path] = replace(segment, read_bytes=read_bytes)
+            most = most_lines_bytes(read.facts.seconds)
+            parts = read_intervals(path, segment.read_bytes, most)
+        for intervals, read_bytes in parts:
+            if intervals or read_bytes != known[path].read_bytes:
+                put_intervals(self._database, segment.id, intervals, read_bytes)
+                known[path] = replace(segment, read_bytes=read_bytes)
+                if time.monotonic() > until:
+                    return next(parts, None) is None
         return True

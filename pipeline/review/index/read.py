@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import BautaError, RecordingError
+from ...evidence.sidecar_file import sidecar_beside
 from ...presence import (
     MOST_LINE_BYTES,
     Interval,
@@ -18,16 +22,26 @@ from ...presence import (
     presence_path,
     whole_lines,
 )
+from ...recover.clip_file import open_clip
 from ...recover.clip_records import ClipRecords, read_clip
 from ...recover.clip_tracks import ClipTrack, tracks_of
 from ..media.fragments import Fragments, read_fragments
+from ..media.plain_file import open_plain, opened_path
 from ..store.recordings import SegmentFacts
-from .scan import Found, named
+from .scan import Found, look_again, named
 
 NOBODY = "files"  # the camera of a file that does not say whose it is
 _CAMERA = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_MOST_AT_ONCE = 8 * MOST_LINE_BYTES
-_MOST_CLIP_BYTES = 8 << 30  # of a file that is read packet by packet
+_MOST_AT_ONCE = MOST_LINE_BYTES + 1  # bytes: the longest line, with its end
+_MOST_WEIGHT = 4096  # intervals and tracks in one part
+_BESIDE_BYTES = 1 << 20  # beside any recording: the longest line
+_BESIDE_BYTES_A_SECOND = 16 << 10  # and for each second of it: 300 people at once
+_MOST_BESIDE_BYTES = 64 << 20
+# of a file that is read packet by packet
+_MOST_CLIP_BYTES = 8 << 30
+_MOST_CLIP_PACKETS = 1 << 20
+_MOST_CLIP_SECONDS = 60.0
+_MOST_SIDECAR_BYTES = 256 << 20  # of one that is read whole
 _log = logging.getLogger(__name__)
 
 
@@ -51,11 +65,17 @@ def read_recording(found: Found, *, growing: bool, before: Read | None = None) -
     header = header or _header(found.path)
     if header is None:
         return _without_lines(found, known, problem, growing=growing)
+    seconds = known.seconds if known is not None else 0.0
+    if problem is None and lines_bytes(found.path) > most_lines_bytes(seconds):
+        problem = (
+            f"{presence_path(found.path).name}: more lies beside the recording than one of its "
+            "length can have; who is in it is not known in full"
+        )
     facts = SegmentFacts(
         camera=header.camera,
         path=str(found.path),
         start_ms=header.start_ms,
-        seconds=known.seconds if known is not None else 0.0,
+        seconds=seconds,
         bytes=found.bytes,
         mtime_ns=found.mtime_ns,
         width=header.width,
@@ -70,42 +90,50 @@ def read_recording(found: Found, *, growing: bool, before: Read | None = None) -
     return Read(facts, known, header)
 
 
-def read_intervals(recording: Path, read_bytes: int) -> tuple[list[Interval], int]:
-    """Who is in it, from the lines that were not read yet, and how far they are read now.
+def read_intervals(
+    recording: Path, read_bytes: int, most_bytes: int
+) -> Iterator[tuple[list[Interval], int]]:
+    """Who is in it, a part at a time: from the lines that were not read yet, and how far these go.
 
-    What is damaged ends it. Never raises.
+    Of the file's first `most_bytes`. What is damaged ends it. Never raises.
     """
     path = presence_path(recording)
-    intervals: list[Interval] = []
+    some, weight = list[Interval](), 0
     try:
-        with path.open("rb") as file:
-            file.seek(read_bytes)
-            while data := file.read(_MOST_AT_ONCE):
-                lines, size = whole_lines(data)
+        with open_plain(path) as file:
+            while (room := min(_MOST_AT_ONCE, most_bytes - read_bytes)) > 0:
+                file.seek(read_bytes)
+                lines, size = whole_lines(file.read(room))
                 for line in lines:
                     read = parse_line(line)
                     if isinstance(read, Interval):
-                        intervals.append(read)
+                        some.append(read)
+                        weight += 1 + len(read.tracks)
                     elif read_bytes:
                         raise RecordingError("it begins a second time")
                     read_bytes += len(line) + 1
-                if not size or len(data) < _MOST_AT_ONCE:
+                    if weight >= _MOST_WEIGHT:
+                        yield some, read_bytes
+                        some, weight = [], 0
+                if not size:
                     break
-                file.seek(read_bytes)
     except RecordingError as error:
         _log.warning("%s: %s; the rest of it is left out", path.name, error)
-        return intervals, lines_bytes(recording)
+        read_bytes = max(lines_bytes(recording), read_bytes)
     except OSError as error:
         _log.warning("%s: %s", path.name, error.strerror)
-    return intervals, read_bytes
+    yield some, read_bytes
 
 
 def lines_bytes(recording: Path) -> int:
     """How much lies beside it now; 0 where nothing does."""
-    try:
-        return presence_path(recording).stat().st_size
-    except OSError:
-        return 0
+    found = look_again(presence_path(recording))
+    return found.bytes if found is not None else 0
+
+
+def most_lines_bytes(seconds: float) -> int:
+    """How much can lie beside a recording of that length."""
+    return min(_BESIDE_BYTES + round(seconds * _BESIDE_BYTES_A_SECOND), _MOST_BESIDE_BYTES)
 
 
 # --- with lines beside it ---
@@ -114,7 +142,7 @@ def lines_bytes(recording: Path) -> int:
 def _header(recording: Path) -> PresenceHeader | None:
     """None where there is none that can be read, or none yet."""
     try:
-        with presence_path(recording).open("rb") as file:
+        with open_plain(presence_path(recording)) as file:
             line = file.readline(MOST_LINE_BYTES + 1)
     except OSError:
         return None
@@ -155,15 +183,53 @@ def _without_lines(
     if growing or problem is not None or found.bytes > _MOST_CLIP_BYTES:
         return Read(facts, known, None)
     try:
-        clip = read_clip(found.path)
+        clip = _read_clip(found.path)
         tracks = tracks_of(clip)
     except BautaError as error:
-        said = str(error).replace(str(found.path), found.path.name)
+        said = str(error)
         if known is None or not known.is_fragmented:
             facts = replace(facts, problem=said)
         return Read(facts, known, None)
     people = _clip_intervals(clip, tracks)
     return Read(_clip_facts(facts, clip, found), known, None, people)
+
+
+def _read_clip(path: Path) -> ClipRecords:
+    """Of what was opened, and is a plain file, whatever is put there meanwhile.
+
+    Raises BautaError, which names the file without its folder.
+    """
+    names: dict[str, str] = {}
+    try:
+        with open_plain(path) as file, ExitStack() as beside:
+            opened = opened_path(file)
+            names[str(opened)] = path.name
+            _check_length(opened)
+            clip = read_clip(opened)
+            sidecar = sidecar_beside(path)
+            if sidecar is not None and clip.is_without_records:
+                records = beside.enter_context(open_plain(sidecar))
+                names[str(opened_path(records))] = sidecar.name
+                if os.fstat(records.fileno()).st_size > _MOST_SIDECAR_BYTES:
+                    raise RecordingError(f"{sidecar.name}: is too large to be read")
+                clip = read_clip(opened, opened_path(records))
+    except OSError as error:
+        raise RecordingError(f"{path.name}: {error.strerror}") from None
+    except BautaError as error:
+        said = str(error)
+        for name, shown in names.items():
+            said = said.replace(name, shown)
+        raise RecordingError(said) from None
+    return replace(clip, clip=path)
+
+
+def _check_length(clip: Path) -> None:
+    """Its packets are counted before anything is kept of them. Raises BautaError."""
+    until = time.monotonic() + _MOST_CLIP_SECONDS
+    with open_clip(clip) as file:
+        for number, _ in enumerate(file.packets()):
+            if number >= _MOST_CLIP_PACKETS or time.monotonic() > until:
+                raise RecordingError(f"{clip}: has too many pictures for its records to be read")
 
 
 def _plain_facts(

@@ -18,6 +18,8 @@ _NAME = re.compile(
     re.ASCII,
 )
 _STAMP = "%Y-%m-%dT%H-%M-%S"
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MOST_NS = 2**63 - 1  # what a database holds; file systems know later times
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,13 @@ def list_folder(folder: Path, now_ns: int, before: Listing | None = None) -> Lis
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
-                continue
+            if name.startswith(".") or _CONTROLS.search(name):
+                continue  # a name that is no line of text would break lines, or the database
             if name.endswith(ENDINGS) and entry.is_file(follow_symlinks=False):
                 with suppress(OSError):  # deleted just now
                     stat = entry.stat(follow_symlinks=False)
-                    found = known.get(name)
-                    if found is None or (found.bytes, found.mtime_ns) != (
-                        *(stat.st_size, stat.st_mtime_ns),
-                    ):
-                        found = Found(folder / name, stat.st_size, stat.st_mtime_ns)
-                    files[name] = found
+                    seen, now = known.get(name), _found(folder / name, stat)
+                    files[name] = seen if seen == now and seen is not None else now
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(folder / name)
     # what changes within one tick of the clock leaves no trace: then look again
@@ -82,7 +80,11 @@ def look_again(path: Path) -> Found | None:
         stat = path.lstat()
     except OSError:
         return None
-    return Found(path, stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else None
+    return _found(path, stat) if S_ISREG(stat.st_mode) else None
+
+
+def _found(path: Path, stat: os.stat_result) -> Found:
+    return Found(path, stat.st_size, min(max(stat.st_mtime_ns, -_MOST_NS), _MOST_NS))
 
 
 def named(path: Path) -> tuple[str, int] | None:

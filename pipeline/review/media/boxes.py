@@ -1,13 +1,15 @@
-"""ISO media boxes, taken apart with every length checked: the bytes come from a disk."""
+"""ISO media boxes, taken apart with every length and number checked: the bytes are a disk's."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ...errors import RecordingError
 
+MOST_TRACKS = 64  # of a recording
+MOST_CHILDREN = 4096  # of a box: the boxes in it
 _HEADER_BYTES = 8
 _LARGE_HEADER_BYTES = 16
 _VISUAL_ENTRY_BYTES = 78  # of a sample entry, before its boxes
@@ -77,14 +79,18 @@ def box_header(data: bytes, room: int) -> tuple[bytes, int, int]:
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of each. Raises RecordingError where one ends outside."""
+    """(type, content) of each. Raises RecordingError where one ends outside, or for too many."""
     at = 0
-    while at < len(data):
+    for _ in range(MOST_CHILDREN):
+        if at >= len(data):
+            return
         kind, header, size = box_header(data[at : at + _LARGE_HEADER_BYTES], len(data) - at)
         if size > len(data) - at:
             raise damaged("a box ends outside of the one it lies in")
         yield kind, data[at + header : at + size]
         at += size
+    if at < len(data):
+        raise damaged(f"there are more than {MOST_CHILDREN} boxes in one")
 
 
 def child(data: bytes, *path: bytes) -> bytes | None:
@@ -101,15 +107,19 @@ def parse_header(moov: bytes) -> Header:
     """Raises RecordingError."""
     extends = child(moov, b"mvex")
     defaults = dict(_extends(extends)) if extends is not None else {}
-    tracks = [_track(content, defaults) for kind, content in boxes(moov) if kind == b"trak"]
+    contents = [content for kind, content in boxes(moov) if kind == b"trak"]
+    if len(contents) > MOST_TRACKS:
+        raise damaged(f"it has more than {MOST_TRACKS} tracks")
+    tracks = [_track(content, defaults) for content in contents]
     return Header(tuple(track for track in tracks if track is not None), extends is not None)
 
 
 def parse_fragment(moof: bytes, header: Header) -> Iterator[Run]:
     """Of each track that the header knows. Raises RecordingError."""
+    tracks = {track.number: track for track in reversed(header.tracks)}
     for kind, content in boxes(moof):
         if kind == b"traf":
-            run = _run(content, header)
+            run = _run(content, tracks)
             if run is not None:
                 yield run
 
@@ -205,12 +215,12 @@ _OF_EACH = {"duration": 0x100, "size": 0x200, "flags": 0x400, "offset": 0x800}
 _NO_SYNC = 0x10000  # of a sample's flags
 
 
-def _run(traf: bytes, header: Header) -> Run | None:
+def _run(traf: bytes, tracks: Mapping[int, Track]) -> Run | None:
     head = child(traf, b"tfhd")
     if head is None:
         raise damaged("a fragment does not say whose it is")
     flags, number = _unpacked(">II", head)
-    track = next((track for track in header.tracks if track.number == number), None)
+    track = tracks.get(number)
     if track is None:
         return None
     at = 8 + 8 * bool(flags & _BASE_OFFSET) + 4 * bool(flags & _DESCRIPTION)

@@ -55,6 +55,7 @@ class Export:
     id: str
     name: str  # CAMERA_2026-11-21T18-20-00Z_30s.mp4, or .zip with the evidence beside the clip
     path: Path
+    camera: str
     bytes: int
     start_ms: int  # of its first frame
     end_ms: int
@@ -117,6 +118,7 @@ class Exports:
                     id=number,
                     name=made.name,
                     path=made,
+                    camera=camera,
                     bytes=made.stat().st_size,
                     start_ms=start_ms,
                     end_ms=last.start_ms + round(float(last.seconds) * 1000),

@@ -6,16 +6,19 @@ Only headers are read. A file that grows is read on from where it was complete.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...errors import RecordingError
 from .boxes import Header, Run, box_header, damaged, parse_fragment, parse_header
+from .plain_file import open_plain
 
 MOST_HEADER_BYTES = 16 << 20  # of moov
 MOST_FRAGMENT_HEADER_BYTES = 4 << 20  # of moof
 MOST_FRAGMENTS = 1 << 18  # three days of one second each
 _MOST_BOXES = 4 * MOST_FRAGMENTS
+_MOST_CPU_SECONDS = 30.0  # of one look: what is allowed above takes a third of it
 _AHEAD_BYTES = 4096  # a second's moof is about 200 bytes
 _FIRST_SECONDS = 30.0  # of the fragments that tell the frame rate
 H265 = (
@@ -90,7 +93,7 @@ def read_fragments(path: Path, before: Fragments | None = None) -> Fragments:
     be read or is no MP4.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return _read(file.fileno(), before)
     except OSError as error:
         raise RecordingError(f"{path.name}: {error.strerror}") from None
@@ -101,7 +104,7 @@ def read_fragments(path: Path, before: Fragments | None = None) -> Fragments:
 def read_header(path: Path) -> Fragments:
     """Without its fragments: a read of a few kilobytes. Raises RecordingError as read_fragments."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return _read_header(file.fileno(), os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise RecordingError(f"{path.name}: {error.strerror}") from None
@@ -176,6 +179,7 @@ def _read_on(fd: int, size: int, known: Fragments) -> Fragments:
     found = list(known.fragments)
     at, is_finished, problem = known.end, False, None
     begins_at = round(known.seconds * known.timescale)
+    until = time.thread_time() + _MOST_CPU_SECONDS  # not a clock: a slow disk is no defect
     try:
         for _ in range(_MOST_BOXES):
             if size - at < 8:
@@ -192,6 +196,8 @@ def _read_on(fd: int, size: int, known: Fragments) -> Fragments:
                 continue
             if length > MOST_FRAGMENT_HEADER_BYTES or len(found) >= MOST_FRAGMENTS:
                 raise damaged("it has more fragments than a recording can have")
+            if time.thread_time() > until:
+                raise damaged("to find its fragments takes too long")
             moof = ahead[:length] if length <= len(ahead) else os.pread(fd, length, at)
             end = _end_of_data(fd, at + length, size)
             if end is None:

@@ -17,10 +17,12 @@ from ...errors import RecordingError, SourceError, UsageError
 from ...recover.clip_file import open_clip
 from .folder import PRIVATE_DIR, entries_of, make_room, private_file
 from .fragments import Fragments, read_fragments
+from .plain_file import open_plain, opened_path
 from .span import av_errors
 
 MOST_BYTES = 8 << 30  # of all copies
-_MOST_INDEXES = 128  # kept in memory, at most 300 kB each for an hour
+_MOST_INDEXES = 128  # kept in memory
+_MOST_KEPT_FRAGMENTS = 1 << 19  # of all of them: about 100 MB
 _SOUNDS = ("aac", "opus")
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
 _remuxing = threading.Lock()  # one at a time: it is the disk that is slow
@@ -74,9 +76,13 @@ class Playables:
         with self._lock:
             self._known[path] = now, found
             self._known.move_to_end(path)
-            while len(self._known) > _MOST_INDEXES:
+            while len(self._known) > 1 and self._is_too_much():
                 self._known.popitem(last=False)
         return found
+
+    def _is_too_much(self) -> bool:
+        kept = sum(len(known.fragments) for _, known in self._known.values())
+        return len(self._known) > _MOST_INDEXES or kept > _MOST_KEPT_FRAGMENTS
 
     def _copy(self, recording: Path) -> Path:
         stat = recording.stat()
@@ -108,9 +114,14 @@ def _name(recording: Path) -> str:
 
 def _remux(recording: Path, into: Path) -> None:
     """By stream copy: picture, and sound that an MP4 can hold."""
+    with open_plain(recording) as opened:  # what is opened again below is this file
+        _remux_opened(recording, opened_path(opened), into)
+
+
+def _remux_opened(recording: Path, opened: Path, into: Path) -> None:
     try:
         with (
-            open_clip(recording) as file,
+            open_clip(opened) as file,
             av.open(str(into), "w", format="mp4", options=dict(_FRAGMENTED)) as target,
         ):
             container = cast(InputContainer, file.video.container)
@@ -128,4 +139,4 @@ def _remux(recording: Path, into: Path) -> None:
                     packet.stream = copies[packet.stream.index]
                     target.mux(packet)
     except (SourceError, UsageError) as error:
-        raise RecordingError(str(error)) from None
+        raise RecordingError(str(error).replace(str(opened), recording.name)) from None

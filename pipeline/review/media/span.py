@@ -13,10 +13,16 @@ from typing import BinaryIO
 
 import av
 import av.error
+from av.codec.context import ThreadType
 from av.container import InputContainer
 
 from ...errors import RecordingError
 from .fragments import Fragments
+from .plain_file import open_plain
+
+MOST_PIXELS = 8192 * 4608  # of a picture that is decoded here: what 8K cameras make
+DECODERS = ("h264", "hevc")
+_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # libav looks into pictures when it opens a file
 
 
 class Spliced:
@@ -59,10 +65,28 @@ def open_span(path: Path, known: Fragments, first: int, end: int) -> Iterator[In
     if not chosen:
         raise RecordingError(f"{path.name}: holds no picture there")
     whole = (chosen[0].offset, chosen[-1].offset + chosen[-1].size - chosen[0].offset)
-    with av_errors(path), path.open("rb") as file:
+    with av_errors(path), open_plain(path) as file:
         source = Spliced(file, [known.init_span, whole])
-        with av.open(source, "r", format="mp4") as container:
+        with av.open(source, "r", format="mp4", options=dict(_OPTIONS)) as container:
+            if not container.streams.video:
+                raise RecordingError(f"{path.name}: holds no picture")
             yield container
+
+
+def prepare_decoder(video: av.VideoStream) -> None:
+    """Before its first packet is decoded. Raises RecordingError where it is not to be decoded.
+
+    A file of a few kilobytes can say that its pictures need gigabytes.
+    """
+    context = video.codec_context
+    if context.name not in DECODERS:
+        raise RecordingError(f"its picture is {context.name}, not H.264 or H.265")
+    if context.width * context.height > MOST_PIXELS:
+        raise RecordingError(
+            f"its picture has {context.width} x {context.height} pixels: too many to be shown"
+        )
+    context.options = dict(_OPTIONS)  # for what the pictures say themselves
+    video.thread_type = ThreadType.AUTO
 
 
 @contextmanager

@@ -5,25 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import av
 import av.error
 import cv2
 import numpy as np
-from av.codec.context import ThreadType
 
 from ...errors import RecordingError
 from ...frames import U8Array
 from ...recover.contact_sheet import square_around
 from .folder import PRIVATE_DIR, entries_of, make_room, private_file, remove
 from .playable import Playables
-from .span import open_span
+from .span import open_span, prepare_decoder
 
 SIDE_PX = 240
 QUALITY = 80
 MOST_DECODES = 2  # at a time: the cameras need this machine as well
 MOST_BYTES = 256 << 20  # about 25,000 of them
+_MOST_PACKETS = 4096  # of one group of pictures: more than a minute of it
+_MOST_SECONDS = 20.0  # of decoding
 _ROOM_EVERY = 256  # writes
 
 Box = tuple[int, int, int, int]
@@ -79,10 +81,13 @@ class Thumbnails:
             end += 1
         half_frame = 0.5 / known.fps if known.fps else 0.0
         shown: av.VideoFrame | None = None
+        until = time.monotonic() + _MOST_SECONDS
         with open_span(readable, known, first, end) as container:
             video = container.streams.video[0]
-            video.thread_type = ThreadType.AUTO
-            for packet in container.demux(video):
+            prepare_decoder(video)
+            for number, packet in enumerate(container.demux(video)):
+                if number >= _MOST_PACKETS or time.monotonic() > until:
+                    raise RecordingError(f"{path.name}: to decode the picture there takes too long")
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
@@ -92,9 +97,9 @@ class Thumbnails:
                     if shown is not None and (frame.time or 0.0) > seconds + half_frame:
                         return _bgr(shown)
                     shown = frame
-        if shown is None:
-            raise RecordingError(f"{path.name}: the picture there cannot be decoded")
-        return _bgr(shown)
+            if shown is None:
+                raise RecordingError(f"{path.name}: the picture there cannot be decoded")
+            return _bgr(shown)
 
     def _file(self, path: Path, seconds: float, box: Box) -> Path:
         key = f"{round(seconds * 1000)} {box}".encode()

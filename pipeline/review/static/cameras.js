@@ -5,6 +5,8 @@ import { duration, plural } from "./format.js";
 
 const POLL_MS = 1000;
 const OBSCURED_WINDOW_MS = 60_000;
+const OVERLOAD_WINDOW_MS = 15_000;
+const OVERLOAD_SHARE = 0.1; // of the frames that came: below that somebody merely looked
 const HISTORY_MS = 120_000;
 
 const STATES = {
@@ -55,7 +57,7 @@ export class CameraHistory {
   add(cameras, at = Date.now()) {
     for (const camera of cameras) {
       const samples = this.#samples.get(camera.id) ?? [];
-      samples.push({ at, obscured: camera.obscured, p50: camera.latency_p50_ms, p95: camera.latency_p95_ms });
+      samples.push({ at, dropped: camera.dropped, came: camera.frames_in, obscured: camera.obscured, p50: camera.latency_p50_ms, p95: camera.latency_p95_ms });
       while (samples[0].at < at - HISTORY_MS) samples.shift();
       this.#samples.set(camera.id, samples);
     }
@@ -64,6 +66,17 @@ export class CameraHistory {
   /** [{at, p50, p95}], oldest first. */
   of(id) {
     return this.#samples.get(id) ?? [];
+  }
+
+  /** Share of the frames that were dropped of late, 0..1: this machine is too slow for them. Null where it keeps up. */
+  overload(id) {
+    const samples = this.of(id);
+    const last = samples.at(-1);
+    if (!last) return null;
+    const first = samples.find(({ at }) => at >= last.at - OVERLOAD_WINDOW_MS);
+    const came = last.came - first.came;
+    const share = came > 0 ? (last.dropped - first.dropped) / came : 0; // negative: its process began anew
+    return share > OVERLOAD_SHARE ? Math.min(share, 1) : null;
   }
 
   /** {reason: frames} of the last minute, as far back as this page has looked. */

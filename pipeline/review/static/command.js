@@ -29,6 +29,7 @@ export function commandBox(words) {
     setTimeout(rest, COPIED_MS);
   });
   rest();
-  const code = h("code", {}, text);
+  // a line ends between words, never inside one such as --case
+  const code = h("code", {}, words.flatMap((word, index) => [index ? " " : "", h("span", {}, quoted(word))]));
   return h("div", { class: "command" }, code, button);
 }

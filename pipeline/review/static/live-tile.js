@@ -95,16 +95,17 @@ export class Tile {
     return this.#picture.player.stats;
   }
 
-  /** camera: of /api/cameras; obscured: {reason: frames} of the last minute. */
-  update(camera, obscured) {
+  /** camera: of /api/cameras; obscured: {reason: frames} of the last minute; overload: share of frames dropped, or null. */
+  update(camera, obscured, overload) {
     this.#camera = camera;
     const { dot, state, rate, latency, faces, facts } = this.#nodes;
     const [kind, word] = stateOf(camera);
     const why = downWords(camera);
-    dot.dataset.state = camera.refusal || camera.alarm ? "waiting" : kind;
-    const trouble = camera.refusal ? "cannot be shown" : camera.alarm && isUp(camera) ? "not sealed" : null;
+    const slow = isUp(camera) && overload !== null ? `too slow here: ${Math.round(overload * 100)} % of the frames dropped` : null;
+    dot.dataset.state = camera.refusal || camera.alarm || slow ? "waiting" : kind;
+    const trouble = camera.refusal ? "cannot be shown" : camera.alarm && isUp(camera) ? "not sealed" : slow;
     setText(state, trouble ?? word);
-    state.title = camera.refusal ?? camera.alarm ?? "";
+    state.title = camera.refusal ?? camera.alarm ?? slow ?? "";
     state.classList.toggle("look", kind === "down" || trouble !== null);
     facts.hidden = !isUp(camera) || camera.refusal !== null;
     setText(rate, `${tenth(camera.frames_per_second)} fps`);

@@ -108,7 +108,7 @@ class Wall {
     this.#cameras = cameras;
     this.#history.add(cameras);
     keyed(this.list, cameras, ({ id }) => id, (camera) => this.#add(camera),
-      (element, camera) => this.#tiles.get(camera.id).update(camera, this.#history.obscured(camera.id)));
+      (element, camera) => this.#tiles.get(camera.id).update(camera, this.#history.obscured(camera.id), this.#history.overload(camera.id)));
     const known = new Set(cameras.map(({ id }) => id));
     for (const [id, tile] of this.#tiles) {
       if (known.has(id)) continue;

@@ -14,7 +14,8 @@ const QUIET_MS = 250; // after the last key in a field
 const HOUR_MS = 3600_000;
 const SPANS = [["10min", "Last 10 minutes"], ["hour", "Last hour"], ["today", "Today"], ["day", "Last 24 hours"], ["", "Any time"], ["custom", "From … to …"]];
 const SORTS = [["-time", "Newest first"], ["time", "Oldest first"], ["-seconds", "Longest first"], ["-size", "Largest first"]];
-const DEFAULTS = { camera: "", span: "", from: "", to: "", px: "", seconds: "", recoverable: "", sort: "-time" };
+// Tracks shorter than half a second are mostly faces lost and found again on a machine that is too slow.
+const DEFAULTS = { camera: "", span: "", from: "", to: "", px: "", seconds: "0.5", recoverable: "", sort: "-time" };
 
 /** See main.js. Query: the names of DEFAULTS. */
 export async function render(root, params, signal) {

@@ -182,9 +182,9 @@ function history(request) {
     request.decided_ms && step(request.decided_ms, `${request.decider ?? request.requester} ${decided[request.state] ?? "decided"}`,
       request.note ? `“${request.note}”` : null),
     request.state === "approved" && step(request.decided_ms ?? request.created_ms,
-      request.is_lock ? "With a key release: a lock" : "Without a key release: advice",
+      request.is_lock ? "Carries a key release" : "Without a key release: advice",
       request.is_lock
-        ? "The officer needs this approval to recover."
+        ? "Unchecked until the officer opens it."
         : "Whoever holds keys of every group can recover without it.", request.is_lock ? "" : "look"),
     ["pending", "approved", "expired"].includes(request.state)
       && step(request.expires_ms, request.expires_ms > now ? `Expires ${ago(request.expires_ms, now)}` : "Expired", null, "later"));

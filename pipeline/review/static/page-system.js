@@ -29,16 +29,18 @@ export async function render(root, params, signal) {
         link("/healthz", "Liveness"), link("/readyz", "Readiness"), has("admin") && link("/metrics", "Metrics for Prometheus"))))),
     cameras));
 
+  let down = []; // of those that should deliver: a camera that is down does not make the console unready
   async function look() {
     if (document.hidden) return;
     try {
       const answer = await fetch("/readyz", { signal, cache: "no-store" }); // 503 has the same body, and that is the news
-      const { database, index, cameras: missing } = await answer.json();
+      const { database, index, silent, cameras: named } = await answer.json();
       const line = (name, good, words) => [h("dt", {}, name), h("dd", { class: "system-line" }, dot(good), words)];
       replace(ready, h("dl", { class: "facts" },
         line("Database", database, database ? "answers" : "does not answer"),
         line("Index", index, index ? "keeps up with the recordings" : "does not run"),
-        line("Cameras", !missing.length, missing.length ? `silent: ${missing.join(", ")}` : "none is silent")),
+        line("Feed", !silent, silent ? `silent: ${named?.length ? named.join(", ") : silent}` : "every camera's process answers"),
+        line("Cameras", !down.length, down.length ? `down: ${down.join(", ")}` : "none is down")),
       h("p", { class: "dim small figures" }, `Looked at ${clockSeconds(Date.now())}`));
     } catch (error) {
       if (!signal.aborted) replace(ready, h("p", { class: "note danger", role: "alert" }, icon("alert"), "The console does not answer."));
@@ -50,7 +52,11 @@ export async function render(root, params, signal) {
   const first = new Promise((resolve, reject) => {
     watchCameras({
       signal,
-      see: (all) => { replace(cameras, facts(all)); resolve(); },
+      see: (all) => {
+        down = all.filter((camera) => stateOf(camera)[0] === "down").map(({ id }) => id);
+        replace(cameras, facts(all));
+        resolve();
+      },
       missing: (error) => (error instanceof ApiError && error.status === 401 ? reject(error) : resolve()),
     });
   });

@@ -105,7 +105,7 @@ export async function approve(request) {
     wide: true,
     body: [
       h("p", { class: "note" }, icon("info"),
-        "Without a key release this approval is advice: whoever holds keys of every group can recover without it. With it, the officer needs it."),
+        "Without a key release this approval is advice: whoever holds keys of every group can recover without it. What a release opens is unchecked until the officer opens it."),
       note.element,
       file.element,
       h("details", {},
@@ -176,7 +176,7 @@ function releaseCommand(request) {
   return [
     "bauta", "keys", "release", "CLIP.mp4", `${request.id}.release`, "--key", "YOUR.key", "--for", "OFFICER.pub",
     ...tracksOf(request).flatMap((track) => ["--track", String(track)]),
-    "--case", request.case, "--reason", request.reason,
+    "--case", request.case, "--reason", request.reason, "--service", "service.pub",
   ];
 }
 

@@ -54,6 +54,8 @@ class PeopleQuery:
     cameras: Collection[str] | None = None
     from_ms: int | None = None  # who left before is left out
     to_ms: int | None = None  # who came at or after it is left out
+    begins_after_ms: int | None = None  # who came before is left out
+    begins_before_ms: int | None = None  # who came at or after it is left out, as by `to_ms`
     min_px: int | None = None
     min_seconds: float | None = None
     recoverable: bool | None = None
@@ -145,6 +147,10 @@ def _conditions(query: PeopleQuery) -> list[ColumnElement[bool]]:
         found.append(PEOPLE.c.start_ms >= query.from_ms - func.coalesce(longest, 0))
     if query.to_ms is not None:
         found.append(PEOPLE.c.start_ms < query.to_ms)
+    if query.begins_after_ms is not None:
+        found.append(PEOPLE.c.start_ms >= query.begins_after_ms)
+    if query.begins_before_ms is not None:
+        found.append(PEOPLE.c.start_ms < query.begins_before_ms)
     if query.min_px is not None:
         found.append(PEOPLE.c.largest_px >= query.min_px)
     if query.min_seconds is not None:

@@ -155,13 +155,16 @@ def segment(database: Database, segment_id: int) -> Segment | None:
     return None if row is None else segment_of(row)
 
 
-def segments(database: Database, camera: str, from_ms: int, to_ms: int) -> tuple[Segment, ...]:
-    """The files with a part in the window, oldest first. Raises StoreError."""
+def segments(
+    database: Database, camera: str, from_ms: int, to_ms: int, *, limit: int | None = None
+) -> tuple[Segment, ...]:
+    """The files with a part in the window, oldest first; the first `limit`. Raises StoreError."""
     with database.read() as connection:
         rows = connection.execute(
             select(SEGMENTS)
             .where(SEGMENTS.c.camera == camera, in_window(from_ms, to_ms))
             .order_by(SEGMENTS.c.start_ms, SEGMENTS.c.id)
+            .limit(limit)
         ).all()
     return tuple(map(segment_of, rows))
 

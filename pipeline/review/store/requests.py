@@ -11,9 +11,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from ...errors import RequestRefused, UsageError
+from . import accounts
+from .accounts import Account, Role
 from .database import Database
 from .recordings import of_cameras
 from .tables import PEOPLE, REQUEST_PEOPLE, REQUESTS
@@ -47,7 +49,8 @@ class Request:
     to_ms: int
     case_id: str
     reason: str
-    requester: str  # an account's name
+    requester: str  # an account's name, then
+    requester_id: int  # whose it is: a name may be given anew
     created_ms: int
     expires_ms: int  # of a pending one: when it lapses; of an approved one: when approval does
     decider: str | None
@@ -66,7 +69,7 @@ def add(
     to_ms: int,
     case_id: str,
     reason: str,
-    requester: str,
+    requester: Account,
     person_ids: Collection[int],
     created_ms: int,
     expires_ms: int,
@@ -74,13 +77,15 @@ def add(
 ) -> Request:
     """A pending one. `request_id` is one of `new_id`, where it was needed before; None: made here.
 
-    Raises UsageError where a person is not in the index or was seen by another camera, StoreError.
+    Raises UsageError where a person is not in the index or was seen by another camera, ActorRefused
+    where `requester` may not ask any more, StoreError.
     """
     wanted = sorted(set(person_ids))
     if not 1 <= len(wanted) <= MOST_PEOPLE:
         raise UsageError(f"a request is for 1 to {MOST_PEOPLE} people")
     request_id = new_id() if request_id is None else request_id
     with database.write() as connection:
+        accounts.must_still(connection, requester, "requester", camera)
         people = connection.execute(
             select(PEOPLE)
             .where(PEOPLE.c.id.in_(wanted), PEOPLE.c.camera == camera)
@@ -100,7 +105,8 @@ def add(
                 to_ms=to_ms,
                 case_id=case_id,
                 reason=reason,
-                requester=requester,
+                requester=requester.name,
+                requester_id=requester.id,
                 created_ms=created_ms,
                 expires_ms=expires_ms,
             )
@@ -134,17 +140,18 @@ def list(
     database: Database,
     *,
     cameras: Collection[str] | None = None,
-    requester: str | None = None,
+    requester: int | None = None,
     state: State | None = None,
     limit: int = 500,
 ) -> tuple[Request, ...]:
-    """The newest first, at most `limit`. `cameras` None: all; `requester` None: of anybody.
+    """The newest first, at most `limit`. `cameras` None: all; `requester`: an account's id;
+    None: of anybody.
 
     Raises UsageError for a state that is none, StoreError.
     """
     statement = select(REQUESTS).where(of_cameras(REQUESTS.c.camera, cameras))
     if requester is not None:
-        statement = statement.where(REQUESTS.c.requester == requester)
+        statement = statement.where(REQUESTS.c.requester_id == requester)
     if state is not None:
         if state not in get_args(State):
             raise UsageError(f"a request's state is one of {', '.join(get_args(State))}")
@@ -159,7 +166,7 @@ def decide(
     request_id: str,
     decision: Decision,
     *,
-    decider: str,
+    decider: Account,
     now_ms: int,
     note: str | None = None,
     expires_ms: int | None = None,
@@ -168,27 +175,47 @@ def decide(
 ) -> Request:
     """Approve, refuse or withdraw one that is pending: of several who try, one succeeds.
 
-    An approval holds until `expires_ms`. Nobody decides on their own request, and only its
-    requester withdraws it. Raises RequestRefused with the rule, StoreError.
+    An approval holds until `expires_ms`. Nobody decides on their own request, nor on one of an
+    account that had their name, and only its requester withdraws it. Raises RequestRefused with
+    the rule, ActorRefused where `decider` may not do it any more, StoreError.
     """
-    own = REQUESTS.c.requester == decider
+    is_theirs = REQUESTS.c.requester_id == decider.id
+    role: Role | None = None if decision == "withdrawn" else "approver"
+    whose = is_theirs if role is None else ~or_(is_theirs, REQUESTS.c.requester == decider.name)
     values: dict[str, Any] = {"note": note, "release": release, "file": file}
     if expires_ms is not None:
         values["expires_ms"] = expires_ms
     with database.write() as connection:
+        row = connection.execute(_by_id(request_id)).one_or_none()
+        if row is None:
+            raise RequestRefused(f"there is no request {request_id}")
+        accounts.must_still(connection, decider, role, row.camera)
         done = connection.execute(
             update(REQUESTS)
             .where(
                 REQUESTS.c.id == request_id,
                 REQUESTS.c.state == "pending",
                 REQUESTS.c.expires_ms > now_ms,
-                own if decision == "withdrawn" else ~own,
+                whose,
             )
-            .values(state=decision, decider=decider, decided_ms=now_ms, **values)
+            .values(state=decision, decider=decider.name, decided_ms=now_ms, **values)
         )
         if done.rowcount != 1:
             raise RequestRefused(_why_not(connection, request_id, decision, decider))
         return _one(connection, request_id)
+
+
+def count_since(database: Database, requester: int, since_ms: int) -> int:
+    """How many that account has made from then on, whatever became of them. Raises StoreError."""
+    with database.read() as connection:
+        return int(
+            connection.scalar(
+                select(func.count())
+                .select_from(REQUESTS)
+                .where(REQUESTS.c.requester_id == requester, REQUESTS.c.created_ms >= since_ms)
+            )
+            or 0
+        )
 
 
 def due(database: Database, now_ms: int) -> tuple[str, ...]:
@@ -222,16 +249,16 @@ def _has_run_out(now_ms: int) -> Any:
     return and_(REQUESTS.c.state.in_(_WAITING), REQUESTS.c.expires_ms <= now_ms)
 
 
-def _why_not(connection: Connection, request_id: str, decision: str, decider: str) -> str:
-    row = connection.execute(_by_id(request_id)).one_or_none()
-    if row is None:
-        return f"there is no request {request_id}"
+def _why_not(connection: Connection, request_id: str, decision: str, decider: Account) -> str:
+    row = connection.execute(_by_id(request_id)).one()
     if row.state != "pending":
         return f"{request_id} is {row.state}: only a pending request can be {decision}"
-    if decision == "withdrawn" and row.requester != decider:
+    if decision == "withdrawn" and row.requester_id != decider.id:
         return f"{request_id} is {row.requester}'s: only they can withdraw it"
-    if decision != "withdrawn" and row.requester == decider:
-        return f"{request_id} is {decider}'s own: a second person decides"
+    if decision != "withdrawn" and (
+        row.requester_id == decider.id or row.requester == decider.name
+    ):
+        return f"{request_id} is {decider.name}'s own: a second person decides"
     return f"{request_id} has expired: it must be made again"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, insert, select, update
 
 from ...errors import AccountRefused
-from .accounts import Account, account_of
+from .accounts import Account, account_of, fold
 from .database import Database
 from .tables import SESSIONS, USERS
 
@@ -40,7 +40,7 @@ def open(
     expires_ms = now_ms + longest_ms
     with database.write() as connection:
         row = connection.execute(
-            select(USERS).where(USERS.c.name == account.name).with_for_update(key_share=True)
+            select(USERS).where(USERS.c.id == account.id).with_for_update(key_share=True)
         ).one_or_none()
         if row is None or row.disabled:
             raise AccountRefused(f"there is no account {account.name} to sign in to")
@@ -105,7 +105,7 @@ def close(database: Database, token: str) -> None:
 def close_all(database: Database, name: str) -> None:
     """Sign an account out everywhere. Raises StoreError."""
     with database.write() as connection:
-        whose = select(USERS.c.id).where(USERS.c.name == name.casefold()).scalar_subquery()
+        whose = select(USERS.c.id).where(USERS.c.name == fold(name)).scalar_subquery()
         connection.execute(delete(SESSIONS).where(SESSIONS.c.user_id == whose))
 
 

@@ -43,6 +43,7 @@ USERS = Table(
     Column("cameras", JSON(none_as_null=True)),  # sorted names; NULL: all
     Column("disabled", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # requests are of an account's number: nobody may inherit them
 )
 
 SESSIONS = Table(
@@ -159,6 +160,7 @@ REQUESTS = Table(
     Column("case_id", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("requester", Text, nullable=False),  # a name, not a key: it outlives the account
+    Column("requester_id", ID, nullable=False),  # whose it is: names may be given anew
     Column("created_ms", BigInteger, nullable=False, index=True),
     Column("expires_ms", BigInteger, nullable=False),
     Column("decider", Text),
@@ -167,6 +169,7 @@ REQUESTS = Table(
     Column("release", LargeBinary),
     Column("file", LargeBinary),
     Index(None, "state", "expires_ms"),
+    Index(None, "requester_id", "created_ms"),
 )
 
 REQUEST_PEOPLE = Table(

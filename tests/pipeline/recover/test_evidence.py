@@ -18,6 +18,7 @@ from pipeline.recover import evidence
 from pipeline.recover.clip_records import ClipRecords, read_clip
 from pipeline.recover.evidence import ClipTiles, FrameTiles, Opening
 from pipeline.recover.gaps import (
+    AT_END,
     NO_RECORD,
     NOT_DECODED,
     NOT_OPENED,
@@ -280,6 +281,17 @@ def test_gaps_are_ranges_of_frames() -> None:
     assert told == [(None, 0, 7, NO_RECORD), (2, 3, 5, NOT_DECODED), (2, 9, 9, NOT_DECODED)]
     assert str(gaps.listed(seconds)[1]) == f"frames 3–5 (0:00.1–0:00.2), track 2: {NOT_DECODED}"
     assert str(gaps.listed(seconds)[2]).startswith("frame 9 (0:00.3–0:00.3)")
+
+
+@pytest.mark.parametrize(("first", "why"), [(12, AT_END), (11, NO_RECORD)])
+def test_the_last_frames_of_a_cut_clip_are_not_called_damaged(first: int, why: str) -> None:
+    """A record of eight frames comes with the last of them: more than that cannot be missing."""
+    gaps = Gaps()
+    gaps.add(range(first, 20), NO_RECORD)
+    gaps.add([3], NO_RECORD)
+    gaps.add([19], NOT_SIGNED)
+    told = [gap.why for gap in gaps.listed([float(number) for number in range(20)])]
+    assert told == [NO_RECORD, why, NOT_SIGNED]
 
 
 # --- made up to cost, by whoever has the recipients' public keys ---

@@ -36,6 +36,7 @@ PASSWORD = "hunter2-geheim"
 
 @pytest.fixture
 def plan(tmp_path: Path) -> ConsolePlan:
+    (tmp_path / "console").mkdir()
     return ConsolePlan(
         site="here",
         settings=ConsoleSettings(port=0, database=f"postgresql://u:{PASSWORD}@db/x"),
@@ -150,7 +151,11 @@ def test_the_process_is_kept_apart(plan: ConsolePlan, monkeypatch: pytest.Monkey
 def test_the_process_has_no_part_of_the_live_path() -> None:
     """No detector, no session, no source: what is not there cannot be abused."""
     done = subprocess.run(
-        [sys.executable, "-c", "import pipeline.review.process, sys; print(*sys.modules)"],
+        [
+            *(sys.executable, "-c"),
+            "import pipeline.review.process, sys; assert 'numpy' not in sys.modules; "
+            "import pipeline.review.inbox; print(*sys.modules)",
+        ],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
@@ -238,12 +243,11 @@ def test_h265_is_refused_and_costs_nothing(
     assert len([line for line in caplog.messages if "no live picture" in line]) == 1
 
 
-def test_new_cameras_and_folders_need_no_new_process(plan: ConsolePlan, tmp_path: Path) -> None:
+def test_new_cameras_need_no_new_process_and_folders_do(plan: ConsolePlan, tmp_path: Path) -> None:
     with running(plan) as feed:
         url, pid = feed.wait_ready(30), feed.pid
         feed.set_plan(plan)
-        folders = (tmp_path / "rec", tmp_path / "gate")
-        changed = replace(plan, cameras=("lobby", "gate"), folders=folders)
+        changed = replace(plan, cameras=("lobby", "gate"))
         feed.set_plan(changed)
 
         def told() -> Any:
@@ -251,24 +255,24 @@ def test_new_cameras_and_folders_need_no_new_process(plan: ConsolePlan, tmp_path
                 return json.loads(get(feed, "plan"))["cameras"] == ["lobby", "gate"]
 
         wait_for("the new plan", told)
-        assert json.loads(get(feed, "plan"))["folders"] == list(map(str, folders))
         assert (feed.url, feed.pid) == (url, pid)
 
-        feed.set_plan(replace(changed, site="there"))
+        folders = (tmp_path / "rec", tmp_path / "gate")
+        feed.set_plan(replace(changed, folders=folders))
         wait_for_successor(feed, pid)
-        assert json.loads(get(feed, "plan"))["site"] == "there"
+        assert json.loads(get(feed, "plan"))["folders"] == list(map(str, folders))
 
 
 @pytest.mark.slow
 def test_a_console_that_cannot_start_is_one_line_and_is_tried_again(
     plan: ConsolePlan, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "fail").write_text("port 8080 is taken")
+    (tmp_path / "console" / "fail").write_text("port 8080 is taken")
     with running(plan) as feed:
         with pytest.raises(UsageError, match=r"^port 8080 is taken$"):
             feed.wait_ready(30)
         wait_for("the next attempts", lambda: feed._backoff.failures >= 2)
-        (tmp_path / "fail").unlink()
+        (tmp_path / "console" / "fail").unlink()
         wait_for("the console", lambda: feed.url)
     errors = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors == ["console: port 8080 is taken; the cameras go on, and it is tried again"]
@@ -279,7 +283,7 @@ def test_who_awaits_it_says_it(
 ) -> None:
     with running(plan, is_awaited=True) as feed:
         feed.wait_ready(30)
-    (tmp_path / "fail").write_text("no")
+    (tmp_path / "console" / "fail").write_text("no")
     with running(plan, is_awaited=True) as feed, pytest.raises(UsageError):
         feed.wait_ready(30)
     with running(plan, ("/nonexistent",)) as feed, pytest.raises(BautaError, match="No such file"):

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
-from pipeline.errors import RequestRefused, VaultError
+from pipeline.errors import ActorRefused, RequestRefused, StoreError, VaultError
 from pipeline.recover.clip_records import read_clip
 from pipeline.review.media.export import Exports
 from pipeline.review.plan import ConsolePlan
-from pipeline.review.requests import MOST_SPAN_MS, NewRequest, RequestFlow
+from pipeline.review.requests import MOST_FETCHES_A_DAY, MOST_SPAN_MS, NewRequest, RequestFlow
 from pipeline.review.selection import select_epochs
 from pipeline.review.store import recordings
 from pipeline.review.store.accounts import Account
 from pipeline.review.store.database import Database
 from pipeline.review.store.requests import Request, RequestedPerson
+from pipeline.review.store.tables import USERS
 from pipeline.settings import ConsoleSettings
 from pipeline.vault import audit
-from pipeline.vault.request_file import AGE_MAGIC, read_request, utc_text
+from pipeline.vault.age_header import MAGIC
+from pipeline.vault.request_file import read_request, utc_text
 from support.index import START_MS, facts, interval, put, span
 from support.recorded import (
     ADMIN,
@@ -39,11 +42,12 @@ from support.recorded import (
     SESSIONS,
     Recorded,
     an_account,
+    employ,
     index,
     record,
     the_people,
 )
-from support.requests import console_key
+from support.requests import a_release, console_key
 
 NOW_MS = START_MS + 3_600_000
 EPOCH_MS = FRAMES * 40
@@ -95,6 +99,7 @@ def office(recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     database = Database(None, tmp_path / "state")
     database.migrate()
     index(database, recorded)
+    employ(database)
     first, second, later = (person.id for person in the_people(database))
     plan = ConsolePlan(
         site="North",
@@ -193,6 +198,43 @@ def test_nobody_fills_the_log_by_asking(office: Office, monkeypatch: pytest.Monk
     office.asked()
 
 
+def test_nobody_fills_the_log_by_asking_and_withdrawing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.review.requests.MOST_A_DAY", 3)
+    for _ in range(3):
+        office.flow.withdraw(GUARD, office.asked().id)
+    count = len(entries())
+    with pytest.raises(RequestRefused, match="3 requests within 24 hours: try again tomorrow"):
+        office.asked()
+    assert len(entries()) == count
+    office.asked(OTHER)
+    office.clock.ms += 86_400_001
+    office.asked()
+
+
+def test_nobody_fills_the_log_by_fetching(office: Office) -> None:
+    asked = office.asked()
+    office.flow.approve(APPROVER, asked.id)
+    for _ in range(MOST_FETCHES_A_DAY):
+        office.flow.count_fetch(GUARD)
+    count = len(entries())
+    with pytest.raises(RequestRefused, match="within 24 hours: try again tomorrow"):
+        office.flow.file(GUARD, asked.id)
+    assert len(entries()) == count
+    assert office.flow.file(APPROVER, asked.id)
+
+
+def test_texts_are_bounded_as_the_log_writes_them(office: Office) -> None:
+    made = office.asked(reason="\u6f22" * 1000)
+    with pytest.raises(RequestRefused, match="6000 bytes in the log"):
+        office.asked(reason="\U0001f600" * 501)
+    with pytest.raises(RequestRefused, match="6000 bytes in the log"):
+        office.flow.refuse(APPROVER, made.id, note="\U0001f600" * 501)
+    lines = audit.audit_path().read_bytes().splitlines()
+    assert len(lines) == 1 and 6000 < len(lines[0]) < 7500
+
+
 # --- deciding ---
 
 
@@ -229,17 +271,17 @@ def test_the_same_number_in_another_session_is_left_out(office: Office) -> None:
     )
 
 
-def test_a_release_makes_it_a_lock(office: Office) -> None:
-    release = AGE_MAGIC + b"-> X25519 x\nsealed"
+def test_a_release_goes_along(office: Office) -> None:
+    release = a_release()
     done = office.flow.approve(APPROVER, office.asked().id, release=release)
     assert done.release == release and done.file is not None
     assert read_request(done.file)[0].releases == (release,)
-    assert entries()[1]["approval"] == "lock"
+    assert entries()[1]["approval"] == "with a key release"
 
 
 def test_what_is_no_release_is_refused(office: Office) -> None:
     asked = office.asked()
-    for release in (b"", b"AGE-SECRET-KEY-1", AGE_MAGIC + bytes(2**24)):
+    for release in (b"", b"AGE-SECRET-KEY-1", MAGIC + b"sealed", a_release() + bytes(2**24)):
         with pytest.raises(RequestRefused, match="release"):
             office.flow.approve(APPROVER, asked.id, release=release)
     assert office.flow.get(GUARD, asked.id) == asked and len(entries()) == 1
@@ -328,6 +370,61 @@ def test_the_log_comes_before_the_step(office: Office, monkeypatch: pytest.Monke
     assert seen == ["approve pending", "expire approved"]
 
 
+@pytest.mark.parametrize("loser", sorted(STEPS))
+def test_whoever_comes_second_is_in_the_log_as_such(
+    loser: str, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the entry and the step somebody else decides."""
+    asked = office.asked()
+    append, first = audit.append, ["withdraw" if loser != "withdraw" else "refuse"]
+
+    def overtaken(*given: Any) -> Any:
+        head = append(*given)
+        if given[1]["action"] == loser and first:
+            winner = first.pop()
+            STEPS[winner](office.flow, GUARD if winner == "withdraw" else APPROVER, asked.id)
+        return head
+
+    monkeypatch.setattr(audit, "append", overtaken)
+    with pytest.raises(RequestRefused, match="only a pending request"):
+        STEPS[loser](office.flow, GUARD if loser == "withdraw" else APPROVER, asked.id)
+    winner = "refuse" if loser == "withdraw" else "withdraw"
+    told = entries()[1:]
+    assert [one["action"] for one in told] == [loser, winner, f"{loser} not done"]
+    assert {one["request"] for one in told} == {asked.id}
+    assert told[0]["user"] == told[2]["user"] and "only a pending request" in told[2]["why"]
+
+
+@pytest.mark.parametrize("step", ["request", *sorted(STEPS)])
+def test_who_was_removed_since_does_nothing(step: str, office: Office) -> None:
+    asked = office.asked()
+    actor = GUARD if step in ("request", "withdraw") else APPROVER
+    with office.database.write() as connection:
+        connection.execute(delete(USERS).where(USERS.c.id == actor.id))
+    with pytest.raises(ActorRefused, match="removed or disabled meanwhile"):
+        if step == "request":
+            office.asked()
+        else:
+            STEPS[step](office.flow, actor, asked.id)
+    assert office.flow.listed(ADMIN) == (asked,)
+    assert [one["action"] for one in entries()] == ["request", step, f"{step} not done"]
+
+
+def test_a_lost_database_leaves_it_open_whether_it_was_done(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = office.asked()
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise StoreError("secret-host is down")
+
+    monkeypatch.setattr("pipeline.review.store.requests.decide", fails)
+    with pytest.raises(StoreError):
+        office.flow.refuse(APPROVER, asked.id, note="no")
+    assert [one["action"] for one in entries()[1:]] == ["refuse", "refuse perhaps not done"]
+    assert entries()[2]["why"] == "the database failed"
+
+
 # --- time ---
 
 
@@ -405,7 +502,7 @@ def test_its_clip(office: Office, tmp_path: Path) -> None:
     exports = Exports(tmp_path / "state")
     asked = office.asked(from_ms=START_MS + EPOCH_MS, to_ms=START_MS + LENGTH_MS)
     clip = office.flow.clip(GUARD, asked.id, exports)
-    assert clip.owner == "guard" and clip.path.is_file()
+    assert clip.owner == "1:guard" and clip.path.is_file()
     for to_ms, count in ((EPOCH_MS - 1, 1), (EPOCH_MS, 2), (EPOCH_MS + 1, 2)):
         other = office.asked(to_ms=START_MS + to_ms)
         file = office.flow.approve(APPROVER, other.id).file

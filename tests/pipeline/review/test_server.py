@@ -4,68 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import ssl
 import stat
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import NameOID
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from pipeline.errors import UsageError
 from pipeline.review import protocols
+from pipeline.review import server as server_module
 from pipeline.review.live.facts import CameraFacts
 from pipeline.review.live.hub import LiveHub
 from pipeline.review.plan import ConsolePlan, DemoAccount
 from pipeline.review.server import serve
 from pipeline.settings import ConsoleSettings
+from support.certificate import write_certificate
 from support.console import PEOPLE, running_console
-
-
-def write_certificate(folder: Path, passphrase: bytes | None = None) -> tuple[Path, Path]:
-    """For localhost, signed by itself: certificate and key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.DNSName("console.example.com")]
-            ),
-            critical=False,
-        )
-        .sign(key, SHA256())
-    )
-    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
-    cert_path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    lock = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
-    key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
-    return cert_path, key_path
 
 
 def run(plan: ConsolePlan) -> None:
@@ -87,7 +52,7 @@ def plan_of(folder: Path, demo: tuple[DemoAccount, ...] = (), **settings: Any) -
 
 def test_it_makes_what_it_needs_and_nobody_else_can_read_it(tmp_path: Path) -> None:
     with running_console(tmp_path, recorded=False) as console:
-        state = console.plan.state_dir
+        state = console.plan.own_dir
         for name in ("console.key", "console.sqlite"):
             assert stat.S_IMODE((state / name).stat().st_mode) == 0o600
         assert (state / "console.pub").read_text().startswith("ssh-ed25519 ")
@@ -96,9 +61,9 @@ def test_it_makes_what_it_needs_and_nobody_else_can_read_it(tmp_path: Path) -> N
         with console.anonymous() as client:
             assert client.get("/healthz").text == "ok\n"
     with running_console(tmp_path, recorded=False) as again:
-        assert (again.plan.state_dir / "console.key").read_bytes() == key
+        assert (again.plan.own_dir / "console.key").read_bytes() == key
         with again.signed_in("guard") as client:
-            assert client.get("/readyz").json() == {"database": True, "index": True, "cameras": []}
+            assert client.get("/readyz").json()["database"] is True
 
 
 def test_a_session_outlives_a_new_start(tmp_path: Path) -> None:
@@ -266,6 +231,73 @@ def test_who_does_not_ask_in_time_is_cut_off(
             console.hub.end("lobby", "still here")
             while "still here" not in str(viewer.recv(10)):
                 pass
+
+
+def held(port: int) -> int:
+    """Connections that a server has."""
+    found = psutil.Process().net_connections("tcp")
+    return sum(one.laddr.port == port and one.status == "ESTABLISHED" for one in found)
+
+
+def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(running_console(tmp_path, recorded=False))
+        console.begin_live("lobby")
+        guard = stack.enter_context(console.signed_in("guard"))
+        assert guard.get("/api/cameras").status_code == 200
+        cookie = f"bauta_session={guard.cookies['bauta_session']}"
+        url = f"ws://127.0.0.1:{console.port}/api/cameras/lobby/live"
+        wall = []
+        for _ in range(24):
+            socket_ = connect(
+                url,
+                origin=Origin(console.origin),
+                additional_headers={"Cookie": cookie},
+                proxy=None,
+            )
+            wall.append(stack.enter_context(socket_))
+            wall[-1].recv(10)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", console.port), 10))
+        with console.anonymous() as client:
+            assert client.get("/healthz").status_code == 200
+        assert held(console.port) <= 24 + 1 + 32
+        assert guard.get("/api/cameras").json()[0]["viewers"] == 24
+        console.hub.end("lobby", "still here")
+        for viewer in wall:
+            while "still here" not in str(viewer.recv(10)):
+                pass
+
+
+def test_silence_before_tls_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = write_certificate(tmp_path)
+    monkeypatch.setattr(server_module, "TLS_SECONDS", 2.0)
+    trusted = ssl.create_default_context(cafile=str(cert))
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(
+            running_console(tmp_path, recorded=False, tls={"cert": cert, "key": key})
+        )
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", console.port), 10))
+            for _ in range(300)
+        ]
+        url = f"https://localhost:{console.port}/healthz"
+        assert httpx.get(url, verify=trusted, trust_env=False).status_code == 200
+        assert held(console.port) <= 32
+        with contextlib.suppress(ConnectionError):
+            assert silent[-1].recv(1) == b"", "the handshake does not come"
+
+
+def test_as_many_files_may_be_open_as_the_system_allows(tmp_path: Path) -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(900, hard), hard))
+    try:
+        run(plan_of(tmp_path))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 def test_signals_stay_whose_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

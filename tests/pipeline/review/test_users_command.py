@@ -57,7 +57,8 @@ def test_every_change_is_in_the_log_before_it_is_made(
     assert users("enable", "bo") == 0
     assert users("remove", "bo") == 0
     assert users("remove", "nobody") == 1
-    report = audit.check(state / "audit.jsonl", signers=[load_public(state / "console.pub")])
+    signer = load_public(state / "console" / "console.pub")
+    report = audit.check(state / "audit.jsonl", signers=[signer])
     assert not report.faults
     said = [line.fields for line in report.lines if line is not None]
     assert [(one["action"], one["account"]) for one in said] == [
@@ -72,7 +73,7 @@ def test_every_change_is_in_the_log_before_it_is_made(
     (state / "audit.jsonl").unlink()
     (state / "audit.jsonl").mkdir()  # it cannot be written
     assert users("roles", "ann", "admin", "approver") == 1
-    database = Database(None, state)
+    database = Database(None, state / "console")
     try:
         (left,) = accounts.list(database)
     finally:
@@ -105,7 +106,7 @@ def test_a_first_run(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "cameras": ["lobby"],
         "disabled": False,
     }
-    database = Database(None, state)
+    database = Database(None, state / "console")
     assert accounts.verify(database, "ann", GOOD) is not None
     database.close()
 
@@ -113,7 +114,7 @@ def test_a_first_run(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_changes(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     users("add", "ann", "--role", "admin")
     users("add", "bob")
-    database = Database(None, state)
+    database = Database(None, state / "console")
     bob = accounts.get(database, "bob")
     assert bob is not None
     token, _ = sessions.open(database, bob, 0, longest_ms=1000)
@@ -190,19 +191,19 @@ def test_the_configurations_database(
     for text in ("cameras: []\n", "console: null\n"):
         config.write_text(text)
         assert users("list", "--config", str(config)) == 0
-    assert (state / "console.sqlite").exists()
+    assert (state / "console" / "console.sqlite").exists()
 
 
 def test_a_damaged_or_newer_database(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     users("add", "ann", "--role", "admin")
-    file = sqlite3.connect(state / "console.sqlite")
+    file = sqlite3.connect(state / "console" / "console.sqlite")
     file.execute("UPDATE alembic_version SET version_num = 'zzzz'")
     file.commit()
     file.close()
     capsys.readouterr()
     assert users("list") == 1
     assert "written by a newer version" in capsys.readouterr().err
-    (state / "console.sqlite").write_bytes(b"garbage" * 1000)
+    (state / "console" / "console.sqlite").write_bytes(b"garbage" * 1000)
     assert users("list") == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "is damaged" in said
@@ -246,7 +247,7 @@ def test_at_a_terminal_it_is_asked_twice_and_never_shown(state: Path) -> None:
     code, said = type_in(["add", "ann", "--role", "admin"], [GOOD, GOOD], state)
     assert code == 0, said
     assert "New password of ann: " in said and "The same again: " in said and GOOD not in said
-    database = Database(None, state)
+    database = Database(None, state / "console")
     assert accounts.verify(database, "ann", GOOD) is not None
     code, said = type_in(["password", "ann"], ["another good one", "another bad one"], state)
     assert code == 2 and "the two are not the same" in said and "another" not in said

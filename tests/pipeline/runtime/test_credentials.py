@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.runtime.credentials import CredentialFilter, without_credentials
+from pipeline.runtime.credentials import CredentialFilter, without_addresses, without_credentials
 
 ROOT = Path(__file__).resolve().parents[3]
 MARK = "Zq7"  # on both sides of every secret: no part of the text around holds it
@@ -179,3 +179,17 @@ def test_the_process_list_shows_no_argument(tmp_path: Path) -> None:
             child.terminate()
             _, said = child.communicate(timeout=60)
     assert b"hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rtsp://10.0.0.7/s1: Connection refused", "Connection refused"),
+        ("rtsp://ann:pa ss@10.0.0.7/s1: connected, but silent", "connected, but silent"),
+        ("cannot open rtsp://[fe80::1]:554/live", "cannot open"),
+        ("rtsp://10.0.0.7/s1", "not reachable"),
+        ("the disk is full", "the disk is full"),
+    ],
+)
+def test_addresses_go_whole(text: str, told: str) -> None:
+    assert without_addresses(text) == told

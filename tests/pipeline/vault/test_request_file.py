@@ -19,9 +19,9 @@ from pipeline.vault.canonical import canonical
 from pipeline.vault.request_file import LABEL, read_request, utc_ms, utc_text, write_request
 from pipeline.vault.signing import public_line
 from support.evidence import STARTED_UTC_MS, a_service_key
-from support.requests import FAR_UTC_MS, a_request, console_key
+from support.requests import FAR_UTC_MS, a_release, a_request, console_key
 
-RELEASE = b"age-encryption.org/v1\n-> X25519 x\nbody"
+RELEASE = a_release()
 DATA = write_request(a_request(releases=(RELEASE,)), console_key())
 
 

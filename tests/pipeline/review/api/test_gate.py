@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeline.review.api.hosts import host_name, is_ours, is_same_origin, known_hosts
 from support.console import PEOPLE, Client, Console, running_console
@@ -308,3 +310,22 @@ def test_names_and_origins() -> None:
     assert is_same_origin("https://a:8443", "A:8443", secure=True)
     assert is_same_origin("https://a", "a", secure=False), "a proxy put TLS before us"
     assert not is_same_origin("http://a:8443", "a:8443", secure=True)
+
+
+@given(st.text() | st.from_regex(r"https?://[\[\]:@/%.0-9a-fv]*", fullmatch=True), st.text())
+@example("http://[::1", "[::1")
+@example("http://[v1.a]", "[v1.a]")
+@example("http://a\u2100b", "a")
+def test_no_text_is_a_defect(origin: str, host: str) -> None:
+    for secure in (True, False):
+        if is_same_origin(origin, host, secure=secure):
+            assert origin.lower().endswith(f"://{host.strip().lower()}")
+    assert not is_ours(host, frozenset({"a" * 99}), None)
+    assert host_name(host) in host.lower()
+
+
+def test_an_origin_that_is_none_is_not_ours(console: Console) -> None:
+    for origin in ("http://[::1", "http://[v1.a]", "http://a]b", "\xff"):
+        first = ("POST /api/session HTTP/1.1", f"Host: 127.0.0.1:{console.port}")
+        answer = send(console, *first, f"Origin: {origin}", "Content-Length: 0")
+        assert answer.status == 403, origin

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from pipeline.review.api import file_answer
 from pipeline.review.api.errors import ApiError
 from pipeline.review.api.file_answer import open_inside, range_of
-from pipeline.review.store import people, recordings
+from pipeline.review.media import export
+from pipeline.review.store import accounts, people, recordings
 from pipeline.vault.audit import audit_path, check
 from support.console import START_MS, Client, Console, running_console
 
@@ -60,6 +63,24 @@ def test_what_is_listed(console: Console, segments: list[dict[str, Any]]) -> Non
         assert one["playable"] and one["refusal"] is None and not one["growing"]
         assert one["evidence"] and one["problem"] is None
         assert str(path.parent) not in str(one), "no path of the server is told"
+
+
+def test_the_first_of_a_window(guard: Client, segments: list[dict[str, Any]]) -> None:
+    window: dict[str, str | int] = {
+        "camera": "lobby",
+        "from_ms": START_MS - 10_000,
+        "to_ms": START_MS + 10_000,
+    }
+    for limit in (1, 2):
+        found = guard.get("/api/recordings", params={**window, "limit": limit}).json()
+        assert found["segments"] == segments[:limit]
+    assert guard.get("/api/recordings", params={**window, "limit": 0}).status_code == 422
+
+
+def test_who_came_in_a_span(guard: Client) -> None:
+    came = {"begins_after_ms": START_MS + 1200, "begins_before_ms": START_MS + 1201}
+    (one,) = guard.get("/api/people", params=came).json()["people"]
+    assert (one["camera"], one["track"]) == ("lobby", 2)
 
 
 def test_days_and_timeline(guard: Client) -> None:
@@ -300,6 +321,65 @@ def test_exports(console: Console, guard: Client) -> None:
     }
 
 
+def test_an_export_is_gone_with_the_permission(console: Console) -> None:
+    span = {"camera": "yard", "from_ms": START_MS + 1000, "to_ms": START_MS + 1500}
+    with console.database() as database:
+        accounts.create(
+            *(database, "temp", "temp password"),
+            roles=["requester"],
+            cameras=["lobby", "yard"],
+            now_ms=1,
+        )
+        with console.signed_in("temp") as first:
+            url = first.post("/api/exports", json=span).json()["url"]
+            assert first.get(url).status_code == 200
+        accounts.change(database, "temp", cameras=["lobby"])
+        with console.signed_in("temp") as again:
+            refused = again.get(url)
+            assert refused.status_code == 404
+            assert refused.json() == again.get(url + "x").json(), "as if it were not there"
+        accounts.remove(database, "temp")
+
+
+def test_nobody_waits_for_exports_of_others(
+    console: Console, guard: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, began = threading.Event(), threading.Semaphore(0)
+    real = export._write_clip
+
+    def slow(*args: Any) -> Any:
+        began.release()
+        assert go_on.wait(20)
+        return real(*args)
+
+    monkeypatch.setattr(export, "_write_clip", slow)
+    span = {"camera": "lobby", "from_ms": START_MS, "to_ms": START_MS + 1000}
+    statuses: list[int] = []
+
+    def ask(client: Client) -> None:
+        statuses.append(client.post("/api/exports", json=span).status_code)
+
+    people = guard.get("/api/people").json()["people"]
+    with contextlib.ExitStack() as stack:
+        stack.callback(go_on.set)
+        clients = [stack.enter_context(console.signed_in(name)) for name in ("chief", "guard")]
+        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            assert began.acquire(timeout=20)
+        refused = [guard.post("/api/exports", json=span) for _ in range(10)]
+        assert {one.status_code for one in refused} == {429}
+        assert "still being made" in refused[-1].json()["error"]
+        assert refused[-1].headers["retry-after"] == "5"
+        assert guard.get(f"/api/people/{people[0]['id']}/thumbnail.jpg").status_code == 200
+        go_on.set()
+        for thread in threads:
+            thread.join(20)
+    assert statuses == [201, 201]
+    assert guard.post("/api/exports", json=span).status_code == 201
+
+
 def test_exports_that_cannot_be(guard: Client) -> None:
     def asked(**changes: object) -> tuple[int, str]:
         span = {"camera": "lobby", "from_ms": START_MS, "to_ms": END_MS, **changes}
@@ -319,7 +399,7 @@ def test_no_export_without_its_entry_in_the_log(tmp_path: Path) -> None:
         span = {"camera": "lobby", **SPAN}
         refused = guard.post("/api/exports", json=span)
         assert refused.status_code == 503 and "audit log" in refused.json()["error"]
-        assert not list((console.plan.state_dir / "exports").glob("*/*"))
+        assert not list((console.plan.own_dir / "exports").glob("*/*"))
 
 
 # --- people ---

@@ -235,7 +235,7 @@ def test_ready_says_what_is_not(
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()) == (
             200,
-            {"database": True, "index": True, "cameras": []},
+            {"database": True, "index": True, "silent": 0, "cameras": []},
         )
         monkeypatch.setattr("pipeline.review.live.facts.SILENT_SECONDS", -1.0)
         silent = client.get("/readyz")
@@ -282,7 +282,7 @@ def test_metrics_as_prometheus_reads_them(console: Console) -> None:
     secret = SinkStatus("srt://h?passphrase=SECRET", "down", 5, 6, None)
     tell(
         console,
-        a_fact("lobby", evidence_alarm="no key", frames_queued_raw=3, capacity_raw=12),
+        a_fact("lobby", evidence_alarm="no key", frames_queued_raw=3, capacity_raw=12, tracks=17),
         a_fact("yard", state="failed", sinks=[secret]),
     )
     with console.anonymous() as client:
@@ -305,7 +305,7 @@ def test_metrics_as_prometheus_reads_them(console: Console) -> None:
     assert value("bauta_detections_total", camera="lobby") == 250
     assert value("bauta_network_runs_total", camera="lobby", network="detector") == 250
     assert value("bauta_faces", camera="lobby") == 2
-    assert value("bauta_tracks", camera="lobby") == 2
+    assert value("bauta_tracks_total", camera="lobby") == 17
     assert value("bauta_redactions_total", camera="lobby", reason="overload") == 3
     assert value("bauta_sink_up", camera="lobby", sink="rtsp://***@nvr/one") == 1
     assert value("bauta_sink_dropped_total", camera="lobby", sink="rtsp://***@nvr/one") == 2

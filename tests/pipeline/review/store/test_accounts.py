@@ -10,7 +10,7 @@ import argon2
 import pytest
 from sqlalchemy import select, text, update
 
-from pipeline.errors import AccountRefused, UsageError
+from pipeline.errors import AccountRefused, ActorRefused, UsageError
 from pipeline.review import passwords
 from pipeline.review.authenticator import Authenticator, LocalAuthenticator
 from pipeline.review.store import accounts, sessions
@@ -61,7 +61,23 @@ def test_an_account_as_it_is_kept(database: Database) -> None:
     assert hash_of(database, "ann").startswith("$argon2id$")
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\x00", "x" * 65, "a\u202eb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " a", "a ", "a\nb", "a\x00", "x" * 65, "a\u202eb", ".", "..", "-", "a/b", "a\\b"),
+        *(
+            "\u2100",
+            "a@b",
+            "a\u200bb",
+            "a\u3000",
+            "a\ud800",
+            "\u2024\u2024",
+            "a<b",
+            "'",
+            "\ufdfa" * 9,
+        ),
+    ],
+)
 def test_names_that_are_none(local: Database, name: str) -> None:
     with pytest.raises(UsageError, match="name"):
         make(local, name)
@@ -97,6 +113,75 @@ def test_a_name_is_given_once(database: Database) -> None:
     with pytest.raises(AccountRefused, match="there is an account bob already"):
         make(database, "BOB", "admin")
     assert accounts.list(database)[0].roles == {"viewer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "again"),
+    [
+        ("cafe\u0301", "caf\u00e9", "CAF\u00c9"),
+        ("\uff32oot", "root", "ROOT"),
+        ("Stra\u00dfe", "strasse", "STRASSE"),
+        ("\ufb01n 1.a_b-c", "fin 1.a_b-c", "FIN 1.A_B-C"),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", "\u0939\u093f\u0928\u094d\u0926\u0940", None),
+        ("\u0130a", "i\u0307a", "I\u0307A"),
+    ],
+)
+def test_what_looks_alike_is_one_name(
+    local: Database, name: str, kept: str, again: str | None
+) -> None:
+    assert make(local, name).name == kept
+    for other in (name, kept, again or name):
+        with pytest.raises(AccountRefused, match="already"):
+            make(local, other)
+        found = accounts.get(local, other)
+        assert found is not None and found.name == kept
+        assert accounts.verify(local, other, GOOD) == found
+    accounts.change(local, again or name, roles=["admin"], cameras=set())
+    make(local, "second", "admin")
+    sessions.close_all(local, name)
+    accounts.remove(local, again or name)
+    assert [one.name for one in accounts.list(local)] == ["second"]
+
+
+@pytest.mark.parametrize("lost", ["removed", "disabled", "role"])
+def test_whoever_acts_must_be_an_administrator_still(database: Database, lost: str) -> None:
+    actor, bob = make(database, "ann", "admin"), make(database, "bob")
+    make(database, "eve", "admin")
+    if lost == "removed":
+        accounts.remove(database, "ann")
+        make(database, "ann", "admin")  # another one of that name
+    elif lost == "disabled":
+        accounts.change(database, "ann", disabled=True)
+    else:
+        accounts.change(database, "ann", roles=["approver"])
+    for act in (
+        lambda: accounts.create(database, "new", GOOD, now_ms=1, actor=actor),
+        lambda: accounts.change(database, "bob", roles=["admin"], actor=actor),
+        lambda: accounts.remove(database, "bob", actor=actor),
+    ):
+        with pytest.raises(ActorRefused, match="meanwhile"):
+            act()
+    assert accounts.get(database, "bob") == bob and accounts.get(database, "new") is None
+    eve = accounts.get(database, "eve")
+    assert accounts.create(database, "new", GOOD, now_ms=1, actor=eve).name == "new"
+
+
+def test_a_session_that_was_ended_changes_no_password(database: Database) -> None:
+    bob = make(database, "bob")
+    token, _ = sessions.open(database, bob, 0, longest_ms=HOUR_MS)
+    kept = sessions.token_hash(token)
+    accounts.change(database, "bob", password="another good one", but_for=kept)
+    accounts.change(database, "bob", password=GOOD)  # an administrator's, which ends it
+    with pytest.raises(ActorRefused, match="session was ended"):
+        accounts.change(database, "bob", password="the thief's own one", but_for=kept)
+    assert accounts.verify(database, "bob", GOOD) is not None
+
+
+def test_no_number_is_given_twice(database: Database) -> None:
+    make(database, "ann", "admin")
+    first = make(database, "bob")
+    accounts.remove(database, "bob")
+    assert make(database, "bob").id > first.id > 0
 
 
 def test_changes(database: Database) -> None:

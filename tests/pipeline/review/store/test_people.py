@@ -95,6 +95,21 @@ def test_every_filter_page_by_page(
         assert total == len(expected) > 0
 
 
+def test_who_came_in_a_span(local: Database) -> None:
+    """Whoever was there already is left out, which `from_ms` does not do."""
+    put(local, facts(), interval(0, span(1, 1, 9), span(2, 2, 3), span(3, 4, 9), span(4, 5, 6)))
+    bounds = {"begins_after_ms": START_MS + 2000, "begins_before_ms": START_MS + 5000}
+    for chosen, expected in (
+        (bounds, [2, 3]),
+        ({"begins_after_ms": START_MS + 2000}, [2, 3, 4]),
+        ({"begins_before_ms": START_MS + 5000}, [1, 2, 3]),
+        ({"begins_after_ms": START_MS + 2000, "from_ms": START_MS + 6000}, [3, 4]),
+    ):
+        page = people.find(local, PeopleQuery(sort="time", **chosen))  # type: ignore[arg-type]
+        assert [one.track for one in page.people] == expected
+        assert page.total == len(expected)
+
+
 def test_nobody_and_no_camera(database: Database) -> None:
     assert people.find(database, PeopleQuery()) == people.Page((), None, 0)
     put(database, facts(), interval(0, span(1, 0, 1)))

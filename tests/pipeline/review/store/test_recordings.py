@@ -18,7 +18,7 @@ from pipeline.review.store.database import Database
 from pipeline.review.store.people import PeopleQuery, Person
 from pipeline.review.store.recordings import DAY_MS, Day, DayOfCamera
 from pipeline.review.store.tables import OBSCURATIONS, PEOPLE, SEGMENTS, SIGHTINGS
-from support.index import START_MS, facts, interval, put, span
+from support.index import START_MS, facts, interval, put, somebody, span
 
 
 def everybody(database: Database) -> tuple[Person, ...]:
@@ -59,6 +59,8 @@ def test_files_of_a_window(database: Database) -> None:
     put(database, facts("/other", camera="yard"))
     found = recordings.segments(database, "lobby", START_MS, START_MS + 1000)
     assert [each.path for each in found] == ["/long", "/in"]
+    first = recordings.segments(database, "lobby", START_MS, START_MS + 1000, limit=1)
+    assert first == found[:1]
     assert recordings.cameras(database) == ("lobby", "yard")
 
 
@@ -202,7 +204,7 @@ def test_a_request_outlives_the_recording(database: Database) -> None:
         to_ms=1,
         case_id="c",
         reason="r",
-        requester="bob",
+        requester=somebody(database, "bob", "requester"),
         person_ids=[person.id],
         created_ms=1,
         expires_ms=9,

@@ -8,12 +8,13 @@ from typing import get_args
 
 import pytest
 
-from pipeline.errors import RequestRefused, UsageError
-from pipeline.review.store import people, requests
+from pipeline.errors import ActorRefused, RequestRefused, UsageError
+from pipeline.review.store import accounts, people, requests
+from pipeline.review.store.accounts import Account
 from pipeline.review.store.database import Database
 from pipeline.review.store.people import PeopleQuery
 from pipeline.review.store.requests import Decision, Request, State
-from support.index import START_MS, facts, interval, put, span
+from support.index import START_MS, facts, interval, put, somebody, span
 
 DAY_MS = 86_400_000
 
@@ -33,12 +34,16 @@ def add(database: Database, requester: str = "bob", **changed: object) -> Reques
         "to_ms": START_MS + 2000,
         "case_id": "2026-17",
         "reason": "theft",
-        "requester": requester,
+        "requester": who(database, requester),
         "person_ids": [each.id for each in everybody(database, "lobby")],
         "created_ms": 1000,
         "expires_ms": 1000 + DAY_MS,
     }
     return requests.add(database, **values | changed)  # type: ignore[arg-type]
+
+
+def who(database: Database, name: str) -> Account:
+    return somebody(database, name, "approver", "requester")
 
 
 def everybody(database: Database, camera: str) -> tuple[people.Person, ...]:
@@ -85,14 +90,14 @@ def test_lists(database: Database) -> None:
         person_ids=[everybody(database, "yard")[0].id],
         created_ms=3,
     )
-    requests.decide(database, old.id, "refused", decider="ann", now_ms=5)
+    requests.decide(database, old.id, "refused", decider=who(database, "ann"), now_ms=5)
 
     def ids(**chosen: object) -> list[str]:
         return [each.id for each in requests.list(database, **chosen)]  # type: ignore[arg-type]
 
     assert ids() == [there.id, mine.id, old.id]
     assert ids(cameras={"lobby"}) == [mine.id, old.id]
-    assert ids(requester="bob") == [there.id, old.id]
+    assert ids(requester=who(database, "bob").id) == [there.id, old.id]
     assert ids(state="refused") == [old.id] and ids(state="approved") == []
     assert ids(limit=1) == [there.id] and ids(cameras=[]) == []
     with pytest.raises(UsageError, match="state is one of pending"):
@@ -105,9 +110,9 @@ def bring(database: Database, state: State) -> Request:
     if state == "expired":
         requests.expire(database, 5000)
     elif state == "withdrawn":
-        requests.decide(database, made.id, state, decider="bob", now_ms=2000)
+        requests.decide(database, made.id, state, decider=who(database, "bob"), now_ms=2000)
     elif state != "pending":
-        requests.decide(database, made.id, state, decider="ann", now_ms=2000)
+        requests.decide(database, made.id, state, decider=who(database, "ann"), now_ms=2000)
     found = requests.get(database, made.id)
     assert found is not None and found.state == state
     return found
@@ -123,7 +128,7 @@ def test_every_step_from_every_state(database: Database, state: State, decision:
             database,
             before.id,
             decision,
-            decider=decider,
+            decider=who(database, decider),
             now_ms=3000,
             note="why",
             expires_ms=9000,
@@ -140,7 +145,9 @@ def test_every_step_from_every_state(database: Database, state: State, decision:
         assert after.people == before.people and requests.get(database, before.id) == after
     else:
         with pytest.raises(RequestRefused, match=f"is {state}: only a pending request"):
-            requests.decide(database, before.id, decision, decider=decider, now_ms=3000)
+            requests.decide(
+                database, before.id, decision, decider=who(database, decider), now_ms=3000
+            )
         assert requests.get(database, before.id) == before
 
 
@@ -152,10 +159,50 @@ def test_who_may_decide(database: Database) -> None:
         ("withdrawn", "ann", "is bob's: only they can withdraw it"),
     ):
         with pytest.raises(RequestRefused, match=why):
-            requests.decide(database, made.id, decision, decider=decider, now_ms=2)  # type: ignore[arg-type]
+            requests.decide(database, made.id, decision, decider=who(database, decider), now_ms=2)  # type: ignore[arg-type]
     with pytest.raises(RequestRefused, match="there is no request R-NONE"):
-        requests.decide(database, "R-NONE", "approved", decider="ann", now_ms=2)
+        requests.decide(database, "R-NONE", "approved", decider=who(database, "ann"), now_ms=2)
     assert requests.get(database, made.id) == made
+
+
+@pytest.mark.parametrize("lost", ["removed", "disabled", "role", "camera"])
+def test_who_decides_may_do_so_still(database: Database, lost: str) -> None:
+    made = add(database)
+    ann = who(database, "ann")
+    if lost == "removed":
+        accounts.remove(database, "ann")
+    elif lost == "disabled":
+        accounts.change(database, "ann", disabled=True)
+    elif lost == "role":
+        accounts.change(database, "ann", roles=["requester"])
+    else:
+        accounts.change(database, "ann", cameras={"yard"})
+    with pytest.raises(ActorRefused):
+        requests.decide(database, made.id, "approved", decider=ann, now_ms=2)
+    assert requests.get(database, made.id) == made
+
+
+def test_who_asks_may_do_so_still(database: Database) -> None:
+    who(database, "bob")
+    accounts.change(database, "bob", roles=["approver"])
+    with pytest.raises(ActorRefused, match="role requester"):
+        add(database)
+    assert requests.list(database) == ()
+
+
+def test_a_name_given_anew_is_somebody_else(database: Database) -> None:
+    made = add(database, created_ms=7)
+    old = who(database, "bob")
+    accounts.remove(database, "bob")
+    new = who(database, "bob")
+    assert requests.list(database, requester=new.id) == ()
+    assert requests.list(database, requester=old.id) == (made,)
+    assert [requests.count_since(database, one.id, 7) for one in (old, new)] == [1, 0]
+    assert requests.count_since(database, old.id, 8) == 0
+    with pytest.raises(RequestRefused, match="only they can withdraw it"):
+        requests.decide(database, made.id, "withdrawn", decider=new, now_ms=8)
+    with pytest.raises(RequestRefused, match="a second person decides"):
+        requests.decide(database, made.id, "approved", decider=new, now_ms=8)
 
 
 def test_time_ends_what_waits(database: Database) -> None:
@@ -163,11 +210,13 @@ def test_time_ends_what_waits(database: Database) -> None:
     approved = add(database, expires_ms=3000)
     refused = add(database, expires_ms=3000)
     later = add(database, expires_ms=9000)
-    requests.decide(database, approved.id, "approved", decider="ann", now_ms=2, expires_ms=4000)
-    requests.decide(database, refused.id, "refused", decider="ann", now_ms=2)
+    requests.decide(
+        database, approved.id, "approved", decider=who(database, "ann"), now_ms=2, expires_ms=4000
+    )
+    requests.decide(database, refused.id, "refused", decider=who(database, "ann"), now_ms=2)
     assert requests.due(database, 2999) == ()
     with pytest.raises(RequestRefused, match="has expired: it must be made again"):
-        requests.decide(database, late.id, "approved", decider="ann", now_ms=3000)
+        requests.decide(database, late.id, "approved", decider=who(database, "ann"), now_ms=3000)
     assert requests.due(database, 3000) == (late.id,)
     assert requests.due(database, 4000) == tuple(sorted([late.id, approved.id]))
     assert requests.expire(database, 4000, only=[approved.id, later.id]) == (approved.id,)
@@ -183,6 +232,7 @@ def test_of_many_who_decide_one_is_first(database: Database) -> None:
     for _ in range(4):
         made = add(database)
         starts = threading.Barrier(4)
+        approvers = [who(database, f"user{number}") for number in range(4)]
         done: list[str] = []
 
         def decide(
@@ -190,11 +240,12 @@ def test_of_many_who_decide_one_is_first(database: Database) -> None:
             made: Request = made,
             starts: threading.Barrier = starts,
             done: list[str] = done,
+            approvers: list[Account] = approvers,
         ) -> None:
             decision: Decision = "approved" if number % 2 else "refused"
             starts.wait()
             try:
-                requests.decide(database, made.id, decision, decider=f"user{number}", now_ms=2000)
+                requests.decide(database, made.id, decision, decider=approvers[number], now_ms=2000)
                 done.append(f"user{number}")
             except RequestRefused as error:
                 assert "only a pending request" in str(error)
@@ -211,6 +262,12 @@ def test_of_many_who_decide_one_is_first(database: Database) -> None:
 def test_secrets_stay_out_of_the_repr(database: Database) -> None:
     made = add(database)
     done = requests.decide(
-        database, made.id, "approved", decider="ann", now_ms=2, release=b"RELEASE", file=b"SIGNED"
+        database,
+        made.id,
+        "approved",
+        decider=who(database, "ann"),
+        now_ms=2,
+        release=b"RELEASE",
+        file=b"SIGNED",
     )
     assert "RELEASE" not in repr(done) and "SIGNED" not in repr(done)

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("case_id", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("requester", sa.Text(), nullable=False),
+        sa.Column("requester_id", ID, nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
         sa.Column("decider", sa.Text(), nullable=True),
@@ -33,6 +34,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_requests")),
     )
     op.create_index(op.f("ix_requests_created_ms"), "requests", ["created_ms"], unique=False)
+    op.create_index(
+        op.f("ix_requests_requester_id_created_ms"),
+        "requests",
+        ["requester_id", "created_ms"],
+        unique=False,
+    )
     op.create_index(
         op.f("ix_requests_state_expires_ms"), "requests", ["state", "expires_ms"], unique=False
     )
@@ -75,6 +82,7 @@ def upgrade() -> None:
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name", name=op.f("uq_users_name")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "obscurations",
