@@ -128,6 +128,7 @@ class FaceBox:
     box_xyxy_px: FloatArray = field(repr=False)  # (4,)
     slack_px: float  # uncertainty of each side: extrapolated boxes are covered wider
     is_seen: bool = True  # found at or after this frame; False: held where it may have gone
+    is_led_in: bool = False  # before it was first found: it may not have been there yet
 
     def __post_init__(self) -> None:
         if self.box_xyxy_px.shape != (4,) or not np.isfinite(self.box_xyxy_px).all():

@@ -280,11 +280,13 @@ def _sealed(
 def _tracks(faces: Sequence[FaceBox], frame_px: tuple[int, int]) -> tuple[TrackBox, ...]:
     """One box for each track that was seen: around all of its faces, if it has several.
 
-    What is merely held is hidden too, but nobody may be there: it would make cards of bare walls.
+    What is merely held, or covered before it was first found, is hidden too, but nobody may be
+    there: it would make cards of bare walls.
     """
     boxes: dict[int, tuple[int, int, int, int]] = {}
     for face in faces:
-        box = box_in_frame(face, frame_px) if face.is_seen else None
+        is_there = face.is_seen and not face.is_led_in
+        box = box_in_frame(face, frame_px) if is_there else None
         if box is not None:
             other = boxes.get(face.track_id, box)
             boxes[face.track_id] = (

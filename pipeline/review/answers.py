@@ -25,6 +25,11 @@ class Answers:
         with self._lock:
             self._owed += 1
 
+    @property
+    def is_awaited(self) -> bool:
+        """It has not said yet that it is ready with what it was sent last."""
+        return self._owed > 0
+
     def accept(self, message: Message, settings: ConsoleSettings) -> Ready | Failed:
         """As it may be shown and opened; `Failed` is its last. Raises WireError: it is not ours."""
         if isinstance(message, Failed):

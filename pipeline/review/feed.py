@@ -48,6 +48,7 @@ from .wire import (
 )
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.review.process")
+STARTING_SECONDS = 90.0  # for its first word: a busy machine takes long to import all it needs
 HUNG_SECONDS = 15.0  # a console that takes nothing for so long is started anew
 STEADY_SECONDS = 60.0  # one that was there for so long has not failed to start
 CLOSE_SECONDS = 8.0  # to end by itself
@@ -189,7 +190,7 @@ class ConsoleFeed:
         with ours:
             with theirs:
                 self._child = child = self._spawn(theirs)
-            ours.settimeout(HUNG_SECONDS)
+            ours.settimeout(STARTING_SECONDS)
             self._pipe = ours
             self._answers = Answers()
             self._answers.expect()
@@ -202,12 +203,14 @@ class ConsoleFeed:
             try:
                 ours.sendall(pack(Plan(self._plan)))
                 while not self._is_closing and (taken := self._lanes.take(1.0)) is not None:
+                    if not self._answers.is_awaited:
+                        ours.settimeout(HUNG_SECONDS)
                     if taken:
                         ours.sendall(b"".join(taken))
                 if self._is_closing or self._is_replanned:
                     ours.sendall(pack(Bye()))
             except TimeoutError:
-                problem = f"it took nothing for {HUNG_SECONDS:g} s"
+                problem = f"it took nothing for {ours.gettimeout():g} s"
                 child.kill()
             except OSError:
                 pass  # it has gone: what it said, or how it ended, says why

@@ -295,7 +295,7 @@ class Tracker:
                 rate = (second.box_xyxy_px - box) / (second.index - first.index)
                 shift = -(rate[:2] + rate[2:]) / 2 * away
                 box = box + np.concatenate([shift, shift])
-            return _face_box(track.track_id, box, away)
+            return replace(_face_box(track.track_id, box, away), is_led_in=True)
         if index >= last.index:
             away = index - last.index
             if away > self._reach(track):

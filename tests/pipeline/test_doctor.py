@@ -18,6 +18,7 @@ from pipeline import doctor
 from pipeline.doctor import examine, run_doctor, summary
 from pipeline.doctor_checks import NEEDED, Finding
 from pipeline.encode import probe
+from pipeline.runtime.confine import possible
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,9 @@ def test_this_machine_is_ready(findings: list[Finding]) -> None:
     assert " ms a picture" in found["face detector"].detail
     assert found["1080p25"].detail.split(",")[0].rpartition(" ")[2] in probe.LIVE_PRESETS
     assert "free" in found["this folder"].detail
+    confined = found["console confined"]
+    assert confined.ok is possible().is_whole and not confined.needed
+    assert "it reaches only the files that it needs" in confined.detail or not confined.ok
     assert found["face fusion"].ok and " ms a face of 112 px" in found["face fusion"].detail
     assert found["proface-s-video"].detail.endswith("hashes right")
 

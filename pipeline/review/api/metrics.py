@@ -24,7 +24,7 @@ from .context import Context
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 _CAMERA = ["camera"]
-_LIVE_STATES = ("connecting", "up", "reconnecting", "failed", "ended", "silent")
+_LIVE_STATES = ("connecting", "up", "down", "failed", "ended", "silent")
 
 
 class ConsoleCollector:

@@ -115,7 +115,7 @@ class CameraOut(Out):
     """What a camera does now."""
 
     id: str
-    state: str  # connecting up reconnecting failed ended silent recorded
+    state: str  # connecting up down failed ended silent recorded
     since_ms: int | None
     error: str | None
     live: bool

@@ -12,7 +12,6 @@ const HISTORY_MS = 120_000;
 const STATES = {
   up: ["up", "live"],
   connecting: ["waiting", "connecting"],
-  reconnecting: ["down", "down, reconnecting"],
   down: ["down", "down, reconnecting"],
   failed: ["down", "failed"],
   silent: ["down", "no answer"],

@@ -21,11 +21,14 @@ from pipeline.review import feed as feed_module
 from pipeline.review.feed import ConsoleFeed
 from pipeline.review.fence import _server
 from pipeline.review.plan import ConsolePlan
+from pipeline.review.store.database import Database
+from pipeline.review.store.recordings import known_segments
 from pipeline.runtime.landlock import SCOPE_ABI, landlock_abi
 from pipeline.settings import ConsoleSettings, TlsSettings
 from pipeline.vault.audit import audit_path, verify
 from pipeline.vault.signing import load_public, service_key
 from support.certificate import write_certificate
+from support.clips import make_clip
 from support.console import CAMERAS, PEOPLE, START_MS, make_recordings, prepare
 from support.flow import wait_for
 
@@ -189,6 +192,8 @@ def real_console(folder: Path) -> Iterator[tuple[ConsoleFeed, ConsolePlan, Calla
     recordings = folder / "recordings"
     recordings.mkdir()
     make_recordings(recordings)
+    # one that no browser plays as it is: a copy is made
+    make_clip(recordings / "a.mkv", frames=30, size=(320, 240), face_px=40)
     plan = ConsolePlan(
         site="North",
         settings=ConsoleSettings(port=free_port(), tls=TlsSettings(cert=cert, key=key)),
@@ -212,6 +217,15 @@ def real_console(folder: Path) -> Iterator[tuple[ConsoleFeed, ConsolePlan, Calla
         yield feed, plan, sign_in
 
 
+def id_of(plan: ConsolePlan, name: str) -> int:
+    database = Database(None, plan.own_dir)
+    try:
+        known = {Path(path).name: one for path, one in known_segments(database).items()}
+        return known[name].id
+    finally:
+        database.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_real_console_does_all_that_it_should(
@@ -231,6 +245,9 @@ def test_the_real_console_does_all_that_it_should(
         (first, *_) = guard.get("/api/recordings", params=query).json()["segments"]
         media = guard.get(f"/api/recordings/{first['id']}/media")
         assert media.status_code == 200 and len(media.content) == first["bytes"]
+        copied = sign_in("root").get(f"/api/recordings/{id_of(plan, 'a.mkv')}/media")
+        assert copied.status_code == 200 and copied.content[4:8] == b"ftyp"
+        assert list((plan.own_dir / "playable").glob("*/*.mp4"))
         body = {**span, "people": [people[0]["id"]], "case": "17/26", "reason": "theft"}
         asked = guard.post("/api/requests", json=body)
         assert asked.status_code == 201, asked.text

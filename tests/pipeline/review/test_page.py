@@ -168,7 +168,7 @@ def test_a_day_at_the_wall(tmp_path: Path, stream: tuple[InitSegment, list[Fragm
             # down: why, and since when; the last picture stays, the player waits
             pump.stop()
             facts["lobby"] = a_fact(
-                "lobby", state="reconnecting", error="no route to the camera", frames_per_second=0.0
+                "lobby", state="down", error="no route to the camera", frames_per_second=0.0
             )
             page.until("it is down", f"{TILE}.dataset.state === 'down'")
             words = page.evaluate(f"{TILE}.querySelector('.veil').textContent")

@@ -100,6 +100,8 @@ def test_a_face_is_seen_up_to_its_last_observation_and_then_held() -> None:
     faces.update(found(), 12)
     seen = [faces.boxes_at(index)[0].is_seen for index in range(13)]
     assert seen == [True] * 9 + [False] * 4
+    led_in = [faces.boxes_at(index)[0].is_led_in for index in range(13)]
+    assert led_in == [True] * 4 + [False] * 9
 
 
 def test_a_lost_face_goes_on_as_it_went_and_slows_down() -> None:

@@ -51,7 +51,7 @@ def entries() -> list[dict[str, Any]]:
 def test_what_a_camera_does(console: Console, root: Client) -> None:
     secret = SinkStatus("rtsp://me:SECRET@nvr/one", "down", 1, 2, "rtsp://me:SECRET@nvr: refused")
     down = a_fact(
-        "yard", state="reconnecting", error="rtsp://me:SECRET@10.0.0.9/: no route", sinks=[secret]
+        "yard", state="down", error="rtsp://me:SECRET@10.0.0.9/: no route", sinks=[secret]
     )
     tell(console, a_fact("lobby"), down)
     answer = root.get("/api/cameras")
@@ -69,7 +69,7 @@ def test_what_a_camera_does(console: Console, root: Client) -> None:
     assert lobby["sinks"] == [
         {"name": "rtsp://***@nvr/one", "state": "up", "written": 990, "dropped": 2, "error": None}
     ]
-    assert yard["state"] == "reconnecting" and "10.0.0.9" in yard["error"]
+    assert yard["state"] == "down" and "10.0.0.9" in yard["error"]
     assert (vault["state"], vault["live"]) == ("connecting", True)
 
 
@@ -230,7 +230,7 @@ def test_the_log_is_read_from_its_end(tmp_path: Path) -> None:
 def test_ready_says_what_is_not(
     console: Console, root: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell(console, a_fact("lobby"), a_fact("yard", state="reconnecting", error="rtsp://x:SECRET@y"))
+    tell(console, a_fact("lobby"), a_fact("yard", state="down", error="rtsp://x:SECRET@y"))
     with console.anonymous() as client:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()) == (
