@@ -276,7 +276,7 @@ def test_thousands_of_people_need_few_elements(tmp_path: Path) -> None:
     with running_console(tmp_path, recorded=False) as console:
         with console.database() as database:
             many_people(database)
-        with Player(f"{console.url}#/people", tmp_path / "profile", (1280, 800)) as page:
+        with Player(f"{console.url}#/people?seconds=", tmp_path / "profile", (1280, 800)) as page:
             page.sign_in("guard")
             page.until("cards", f"{card}.length > 10")
             assert page.evaluate("document.querySelector('.subtitle').textContent") == (
