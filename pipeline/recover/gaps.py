@@ -66,5 +66,5 @@ class Gaps:
 
 def _told(why: str, first: int, last: int, end: int) -> str:
     """A record comes behind its frames: the last few of a cut clip miss theirs, and nobody lied."""
-    is_cut = why == NO_RECORD and last == end and last - first < MOST_FRAMES
+    is_cut = why == NO_RECORD and last == end and last - first + 1 < MOST_FRAMES
     return AT_END if is_cut else why

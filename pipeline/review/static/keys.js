@@ -11,7 +11,7 @@ let list = null;
 
 /**
  * Shortcuts for as long as `signal` lasts. Each: {keys: "f" | "g l" | "ArrowLeft", label, run(event)};
- * a run that returns false leaves the key to the browser. `shown` is what the list says in place of `keys`.
+ * a run that returns false leaves the key to the browser; `isAllowed()` says whether it works for who is signed in. `shown` is what the list says in place of `keys`.
  */
 export function shortcuts(title, entries, signal = null) {
   const group = { title, entries };
@@ -31,7 +31,7 @@ function onKey(event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const chord = first && performance.now() - first.at < CHORD_MS ? `${first.key} ${key}` : null;
   first = null;
-  const entries = [...groups].reverse().flatMap((group) => group.entries);
+  const entries = [...groups].reverse().flatMap((group) => group.entries).filter((entry) => entry.isAllowed?.() ?? true);
   const found = (chord && entries.find((entry) => entry.keys === chord))
     ?? entries.find((entry) => entry.keys === key);
   if (found) {
@@ -41,14 +41,17 @@ function onKey(event) {
   }
 }
 
+/** Those without words are not for people; those of pages that a role does not have do nothing. */
+const isListed = (entry) => entry.label && (entry.isAllowed?.() ?? true);
+
 /** The list of what works on this page. */
 export function showShortcuts() {
   if (list) return;
-  const rows = [...groups].filter((group) => group.entries.some((entry) => entry.label)).map((group) =>
+  const rows = [...groups].filter((group) => group.entries.some(isListed)).map((group) =>
     h("section", { class: "section" },
       h("h3", {}, group.title),
       h("dl", { class: "facts keys" },
-        group.entries.filter((entry) => entry.label).map((entry) => [
+        group.entries.filter(isListed).map((entry) => [
           h("dt", {}, (entry.shown ?? entry.keys).split(" ").map((key) => [h("kbd", {}, key), " "])),
           h("dd", {}, entry.label),
         ]))));

@@ -75,6 +75,8 @@ async function signOut() {
   try {
     await api.remove("/api/session", { quiet: true });
   } finally {
+    history.replaceState(null, "", "#/live"); // whoever comes next begins at the wall, not where this person was
+    announce("");
     signIn(null);
   }
 }
@@ -140,6 +142,7 @@ shortcuts("Everywhere", [
   ...PAGES.map((page) => ({
     keys: page.keys,
     label: page.label,
+    isAllowed: () => allowed().includes(page),
     run: () => (shell && allowed().includes(page) ? go(page.name) : false),
   })),
   { keys: "?", label: "This list", run: () => (shell ? showShortcuts() : false) },

@@ -52,16 +52,21 @@ export class PeopleColumn {
     const key = `${camera} ${Math.round(fromMs)} ${Math.round(toMs)}`;
     if (key === this.wanted?.key) return;
     this.wanted = { key, camera, fromMs, toMs };
+    this.isPlaced = false;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#load(null), QUIET_MS);
   }
 
   /** Marks who is in the picture at this time. */
   at(ms) {
+    let here = null;
     for (const card of this.cards.values()) {
       const isHere = ms !== null && card.person.start_ms <= ms && ms <= card.person.end_ms;
       if (card.element.dataset.here !== String(isHere)) card.element.dataset.here = isHere;
+      if (isHere) here ??= card.element;
     }
+    if (here && !this.isPlaced) here.scrollIntoView({ block: "nearest" }); // once: the list is not to run about
+    this.isPlaced ||= here !== null;
   }
 
   async #load(after) {
