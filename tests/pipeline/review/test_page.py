@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.review.live.pieces import Fragment, InitSegment
 from pipeline.review.store import sessions
-from support.browser import Browser, chromium
-from support.console import PEOPLE, Console, a_fact, running_console
+from support.browser import chromium
+from support.console import Console, a_fact, running_console
 from support.live import FPS, live_stream
+from support.watched import Watched
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,54 +25,6 @@ SECONDS = 20.0
 PAGES = ("live", "live/lobby", "recordings", "people", "requests", "users", "audit", "system")
 TABLET_PX = (1024, 768)
 DESK_PX = (1280, 800)
-
-
-class Watched(Browser):
-    """Keeps what a developer would see in red: errors of scripts, and what the policy forbids."""
-
-    def __init__(self, url: str, profile: Path, size_px: tuple[int, int]) -> None:
-        self.errors: list[str] = []
-        super().__init__("about:blank", profile, size_px=size_px)
-        self.call("Runtime.enable")
-        self.call("Log.enable")
-        self.call("Page.navigate", url=url)
-
-    def _receive(self) -> bytes:
-        message = super()._receive()
-        event = json.loads(message)
-        parameters = event.get("params", {})
-        if event.get("method") == "Runtime.exceptionThrown":
-            self.errors.append(str(parameters["exceptionDetails"]))
-        elif event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] == "error":
-            self.errors.append(str(parameters["args"]))
-        elif event.get("method") == "Log.entryAdded":
-            entry = parameters["entry"]
-            if entry["level"] == "error" and entry["source"] != "network":
-                self.errors.append(str(entry["text"]))
-        return message
-
-    def until(self, what: str, script: str) -> Any:
-        """The script's value, once it is truthy."""
-        deadline = time.monotonic() + SECONDS
-        while not (value := self.evaluate(script)):
-            assert time.monotonic() < deadline, (what, self.evaluate("document.body.innerText"))
-            time.sleep(0.1)
-        return value
-
-    def sign_in(self, name: str) -> None:
-        """By keyboard, as a person would."""
-        self.until("sign-in", "document.querySelector('input[type=password]') !== null")
-        for text in (name, "\t", PEOPLE[name].password, "\r"):
-            for key in (text,) if text in "\t\r" else text:
-                named = {"\t": "Tab", "\r": "Enter"}.get(key, key)
-                code = {"\t": 9, "\r": 13}.get(key, 0)
-                self.call(
-                    "Input.dispatchKeyEvent",
-                    **{"type": "keyDown", "key": named, "text": key},
-                    windowsVirtualKeyCode=code,
-                )
-                self.call("Input.dispatchKeyEvent", type="keyUp", key=named)
-        self.until("the page after sign-in", "document.querySelector('.rail') !== null")
 
 
 class Pump:
@@ -230,6 +181,9 @@ def test_one_asks_and_another_refuses(tmp_path: Path) -> None:
         page.evaluate("document.querySelectorAll('[role=menuitem]')[1].click()")
 
         page.sign_in("chief")
+        # not where the last person was
+        page.until("the wall", "document.querySelector('h1')?.textContent === 'Live'")
+        page.evaluate("location.hash = '#/requests'")
         page.until("one to decide", "document.querySelector('.count').textContent === '1'")
         page.until("it is listed", "document.querySelector('.row-link') !== null")
         page.evaluate("document.querySelector('.row-link').click()")
