@@ -17,6 +17,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino as ov  # noqa: E402 -- after the line above
 
+# One for the life of the process, never freed. The CPU plugin gives the thread that loads it a
+# stack for signals, and takes it back from whichever thread drops the plugin. Dropped elsewhere,
+# the first keeps a stack that is gone, and its next signal, a SIGTERM say, is a segmentation fault.
+_CORE = ov.Core()
+
 
 class OpenVinoEngine:
     """One compiled model with one request.
@@ -44,7 +49,6 @@ class OpenVinoEngine:
         leaves the choice to the runtime.
         """
         self.name = name
-        core = ov.Core()
         config: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             # Emulated bfloat16 is much slower than float32 on CPUs without AMX.
@@ -53,12 +57,12 @@ class OpenVinoEngine:
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         try:
-            graph = core.read_model(io.BytesIO(model) if isinstance(model, bytes) else model)
+            graph = _CORE.read_model(io.BytesIO(model) if isinstance(model, bytes) else model)
             if size_px is not None:
                 width, height = size_px
                 graph.reshape({input_name: ov.PartialShape([-1, 3, height, width])})
             self._outputs = [port.get_any_name() for port in graph.outputs]
-            self._request: ov.InferRequest | None = core.compile_model(
+            self._request: ov.InferRequest | None = _CORE.compile_model(
                 graph, "CPU", config
             ).create_infer_request()
         except RuntimeError as error:
@@ -89,4 +93,4 @@ def _last_line(error: Exception) -> str:
 
 def available_devices() -> list[str]:
     """OpenVINO's names, such as CPU."""
-    return list(ov.Core().available_devices)
+    return list(_CORE.available_devices)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +73,33 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="OpenVINO cannot open model x: ") as caught:
         OpenVinoEngine(path, name="x", input_name="in", size_px=(64, 32))
     assert "\n" not in str(caught.value)
+
+
+SIGNAL_AFTER_CLOSE = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from engines.ov import OpenVinoEngine
+
+engines = [OpenVinoEngine(Path(sys.argv[1]), name="x", input_name=sys.argv[2], size_px=(64, 32))]
+
+def drop():
+    engines.pop().close()
+    gc.collect()
+
+thread = threading.Thread(target=drop)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("told to stop"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_another_thread_closed_the_network() -> None:
+    """OpenVINO's plugin would leave the main thread without a stack for signals."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AFTER_CLOSE, verified_file(ENTRY), ENTRY.input_name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "told to stop\n"), done.stderr
