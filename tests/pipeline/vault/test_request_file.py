@@ -131,7 +131,7 @@ FIELDS: dict[str, list[object]] = {
         ["x"],
         [base64.b64encode(b"no age file").decode()],
         [base64.b64encode(RELEASE).decode()] * 9,
-        [base64.b64encode(RELEASE).decode().rstrip("=") + "=="],
+        [base64.b64encode(RELEASE).decode() + "="],
         [7],
     ],
     "more": [1],
