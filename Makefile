@@ -11,6 +11,8 @@ DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	--config-settings editable_mode=compat
 
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-fast test-gpu fuzz check format bench wheel clean
 .DELETE_ON_ERROR:
@@ -27,11 +29,16 @@ setup-dev: $(DEV) ## the same, and what tests and checks need
 demo: $(RUNTIME) ## a simulated camera, protected, live in the browser
 	$(VENV)/bin/bauta demo $(ARGS)
 
+# Slow tests run alone: they are live streams, browsers and faults, in real time. 5: nothing to run.
 test: $(DEV) ## all tests
-	$(PY) -m pytest --durations=25 $(ARGS)
+	@quick=0; slow=0; \
+	$(PY) -m pytest $(SIDE_BY_SIDE) -q -m "not slow" --durations=10 $(ARGS) || [ $$? = 5 ] || quick=1; \
+	$(PY) -m pytest -m slow --durations=25 $(ARGS) || [ $$? = 5 ] || slow=1; \
+	[ $$quick = 0 ] || echo "quick tests failed: their summary stands above the slow ones" >&2; \
+	[ $$quick = 0 ] && [ $$slow = 0 ]
 
 test-fast: $(DEV) ## the tests that take no more than a few seconds each
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-gpu: $(DEV) ## the tests that need an NVIDIA GPU; without one they fail
 	BAUTA_REQUIRE_GPU=1 $(PY) -m pytest -m gpu $(ARGS)

@@ -120,6 +120,7 @@ setup(
             "pytest>=9.2",
             "psycopg[binary]>=3.3",
             "pytest-timeout>=2.4",
+            "pytest-xdist>=3.8",
             "ruff>=0.17",
             "schemathesis>=4.32",
             "scipy-stubs>=1.17",
