@@ -6,15 +6,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from engines import Catalog, EngineError, FusionEntry, FusionModel, open_engine, open_fusion
+from engines import (
+    Catalog,
+    EngineError,
+    FusionEntry,
+    FusionModel,
+    ModelEntry,
+    open_engine,
+    open_fusion,
+)
 
 from .compose.gate import Gate, Zones
 from .detect.detector import EngineDetector, FaceDetector
+from .detect.scales import SeveralDetectors
 from .detect.service import DetectionService
 from .errors import SettingsError
 from .frames import U8Array
@@ -45,9 +55,20 @@ _log = logging.getLogger(__name__)
 
 def open_detector(settings: DetectorSettings) -> FaceDetector:
     """The configured detector, hash-checked. Raises EngineError with the fix."""
-    entry = Catalog.load(config_path("models.yaml")).entry(settings.model)
+    catalog = Catalog.load(config_path("models.yaml"))
+    with ExitStack() as opened:
+        detectors = []
+        for name in settings.models:
+            detector = _open_one(catalog.entry(name), settings)
+            opened.callback(detector.close)
+            detectors.append(detector)
+        opened.pop_all()
+    return detectors[0] if len(detectors) == 1 else SeveralDetectors(detectors)
+
+
+def _open_one(entry: ModelEntry, settings: DetectorSettings) -> FaceDetector:
     if entry.family == "landmarks68":
-        raise EngineError(f"{settings.model} finds landmarks of faces, not faces: name a detector")
+        raise EngineError(f"{entry.name} finds landmarks of faces, not faces: name a detector")
     if entry.family == "face-alignment":
         # imports PyTorch: only where it was asked for
         from .detect.face_alignment_detector import FaceAlignmentDetector
@@ -67,7 +88,8 @@ def build_service(settings: DetectorSettings) -> DetectionService:
             timeout_seconds=settings.timeout,
         )
     except EngineError as error:
-        raise SettingsError(f"detector.model: {error}") from error
+        key = "model" if settings.model is not None else f"preset {settings.preset}"
+        raise SettingsError(f"detector.{key}: {error}") from error
 
 
 def build_source(camera: CameraSettings) -> AvSource:

@@ -21,7 +21,7 @@ from .errors import BautaError, UsageError
 from .runtime.credentials import CredentialFilter, hide_arguments, without_credentials
 from .runtime.printable import LineFormatter
 from .runtime.process import end_process, forbid_core_dumps
-from .settings import ProtectSettings
+from .settings import DETECTOR_PRESETS, ProtectSettings
 from .terminal import warn
 from .version import __version__
 
@@ -203,7 +203,15 @@ def _add_protect(commands: Commands) -> None:
     )
     parser.add_argument("--everything", action="store_true", help="obscure the whole picture")
     parser.add_argument("--keep-audio", action="store_true", help="copy the sound (default: drop)")
-    parser.add_argument("--model", default=None, help="detector (default: centerface)")
+    detector = parser.add_mutually_exclusive_group()
+    detector.add_argument(
+        "--detector-preset",
+        choices=tuple(DETECTOR_PRESETS),
+        help="how small a face is found, at what cost (default: default)",
+    )
+    detector.add_argument(
+        "--model", metavar="NAME", help="a detector of models.yaml instead of a preset"
+    )
     parser.add_argument("--codec", choices=("h264", "h265"), default="h264")
     parser.add_argument("--preset", default="auto", help="encoder preset (default: auto)")
     parser.add_argument("--crf", type=int, default=23, help="quality 0..51 (default: 23)")

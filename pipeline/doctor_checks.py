@@ -285,13 +285,15 @@ def _models() -> Iterator[Finding]:
     from engines.catalog import model_folders, verified_file, verified_graphs
 
     from .resources import config_path
-    from .settings import DetectorSettings
+    from .settings import DETECTOR_PRESETS, DetectorSettings
 
-    default = DetectorSettings().model
+    in_use = DetectorSettings().models
     catalog = Catalog.load(config_path("models.yaml"))
     for entry in catalog.entries.values():
         width, height = entry.input_size_px
-        detail, ok = f"{width}x{height}, {entry.licence}, hash right", True
+        presets = [name for name, models in DETECTOR_PRESETS.items() if entry.name in models]
+        used = f"preset {' and '.join(presets)}, " if presets else ""
+        detail, ok = f"{used}{width}x{height}, {entry.licence}, hash right", True
         try:
             verified_file(entry)
         except EngineError as error:
@@ -305,7 +307,7 @@ def _models() -> Iterator[Finding]:
             ok,
             detail,
             None if ok else entry.fix,
-            needed=entry.name == default,
+            needed=entry.name in in_use,
         )
     for fusion in catalog.fusions.values():
         layout, ok = fusion.spec.layout, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -108,6 +109,17 @@ class Detections:
         """No face."""
         return cls(
             np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Detections]) -> Detections:
+        """All of them, part by part; nothing is left out."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            np.concatenate([part.box_xyxy_px for part in parts]),
+            np.concatenate([part.landmark_px for part in parts]),
+            np.concatenate([part.score for part in parts]),
         )
 
     def near(self, frame_px: tuple[int, int]) -> Detections:

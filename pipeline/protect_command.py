@@ -157,7 +157,11 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
         protect["detect_every"] = options.detect_every
     if options.lookahead is not None:
         protect["lookahead"] = options.lookahead
-    detector: dict[str, object] = {"model": options.model} if options.model else {}
+    detector: dict[str, object] = {}
+    if options.detector_preset is not None:
+        detector["preset"] = options.detector_preset
+    if options.model is not None:
+        detector["model"] = options.model
     if not is_live(source):
         detector["timeout"] = FILE_DETECTION_SECONDS
     evidence: dict[str, object] | None = None

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -53,15 +55,40 @@ class ReconnectSettings(_Settings):
     read_timeout: Seconds = 5.0  # a connected camera that sends nothing for this long is dead
 
 
+DetectorPreset = Literal["fast", "default", "thorough"]
+DETECTOR_PRESETS: Mapping[DetectorPreset, tuple[str, ...]] = MappingProxyType(
+    {
+        "fast": ("centerface",),  # 640x384
+        "default": ("centerface-large",),  # 960x544
+        "thorough": ("centerface", "centerface-xlarge"),  # 640x384 and 1280x736, merged
+    }
+)
+"""Keys of configs/models.yaml; each looks at the whole picture. docs/detectors.md compares them."""
+
+
 class DetectorSettings(_Settings):
     """The face detector shared by all cameras of the process."""
 
-    model: str = "centerface"  # a key of configs/models.yaml; docs/detectors.md has the comparison
+    preset: DetectorPreset = "default"  # how small a face is found, and what a look costs
+    model: str | None = None  # a key of configs/models.yaml instead; null: what the preset names
     min_score: float = Field(default=0.2, gt=0, lt=1)  # everything above is covered
     sure_score: float = Field(default=0.4, gt=0, lt=1)  # from here on a face is held after loss
     threads: int = Field(default=0, ge=0)  # CPU threads of the network; 0: the runtime chooses
     batch: int = Field(default=8, ge=1, le=64)  # most pictures of several cameras in one run
     timeout: Seconds = 2.0  # a detection older than this has failed: its frames are obscured
+
+    @model_validator(mode="after")
+    def _model_or_preset(self) -> Self:
+        if self.model is not None and self.preset != "default":
+            raise ValueError(
+                f"model {self.model!r} takes the place of preset {self.preset!r}: leave one out"
+            )
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The networks that look at a picture, as keys of configs/models.yaml."""
+        return DETECTOR_PRESETS[self.preset] if self.model is None else (self.model,)
 
 
 class ProtectSettings(_Settings):

@@ -64,13 +64,7 @@ def decode_yunet(outputs: Tensors, index: int, min_score: float, width_px: int) 
                 chance[cells].astype(np.float32),
             )
         )
-    if not parts:
-        return Detections.empty()
-    found = Detections(
-        np.concatenate([part.box_xyxy_px for part in parts]),
-        np.concatenate([part.landmark_px for part in parts]),
-        np.concatenate([part.score for part in parts]),
-    )
+    found = Detections.joined(parts)
     return found.take(suppress(found.box_xyxy_px, found.score))
 
 

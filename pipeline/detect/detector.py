@@ -21,6 +21,7 @@ class DetectorInput:
 
     image: U8Array = field(repr=False)  # (H, W, 3)
     letterbox: Letterbox
+    others: tuple[DetectorInput, ...] = ()  # the same picture for each further detector, in order
 
 
 class FaceDetector(Protocol):

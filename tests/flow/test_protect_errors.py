@@ -102,6 +102,8 @@ def test_sound_alone_is_no_film(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (("--model", "centreface"), "centerface"),
+        (("--detector-preset", "slow"), "thorough"),
+        (("--detector-preset", "fast", "--model", "centerface"), "not allowed with"),
         (("--strength", "7"), "strength"),
         (("--strength", "0"), "strength"),
         (("--strength", "nan"), "strength"),

@@ -46,6 +46,15 @@ def test_other_windows_hide_entering_faces_too(
     assert_no_face(clip, out)
 
 
+def test_thorough_hides_small_faces_too(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "far.mp4", faces=4, face_px=12, frames=30)
+    out = tmp_path / "out.mp4"
+    # solid: pixels of so small a face are hardly finer than the cells that pixelate leaves
+    options = ("--detector-preset", "thorough", "--obfuscation", "solid")
+    assert protect(clip.path, out, *options)["obscured_frames"] == 0
+    assert_no_face(clip, out)
+
+
 @pytest.mark.parametrize("name", ["pixelate", "solid", "median", "noise", "mask", "blur"])
 def test_each_obfuscation_hides(name: str, clip: Clip, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"

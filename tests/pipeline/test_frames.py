@@ -113,7 +113,7 @@ def test_a_face_box_has_four_numbers() -> None:
         FaceBox(1, np.zeros(3, np.float32), 0.0)
 
 
-def test_take_keeps_rows_together() -> None:
+def test_taken_and_joined_rows_stay_together() -> None:
     found = Detections(
         np.arange(12, dtype=np.float32).reshape(3, 4),
         np.arange(30, dtype=np.float32).reshape(3, 5, 2),
@@ -127,6 +127,12 @@ def test_take_keeps_rows_together() -> None:
     assert taken.landmark_px[:, 0, 0].tolist() == [20, 0]
     assert len(found.take(found.score > 0.9)) == 0
     assert len(Detections.empty()) == 0
+
+    joined = Detections.joined([taken, Detections.empty(), found])
+    assert joined.score.tolist() == pytest.approx([0.3, 0.1, 0.1, 0.2, 0.3])
+    assert joined.box_xyxy_px[:, 0].tolist() == [8, 0, 0, 4, 8]
+    assert joined.landmark_px[:, 0, 0].tolist() == [20, 0, 0, 10, 20]
+    assert len(Detections.joined([])) == len(Detections.joined([Detections.empty()])) == 0
 
 
 @pytest.mark.parametrize("origin", [(1, 0), (0, 3), (-2, 0), (0, -2)])

@@ -12,11 +12,11 @@ import pytest
 from pipeline import run as run_module
 from pipeline.config import settings_from
 from pipeline.counts import SessionCounts
-from pipeline.errors import EncodeError
+from pipeline.errors import EncodeError, SettingsError
 from pipeline.review.plan import ConsolePlan
 from pipeline.run import STEADY_SECONDS, CameraSet, RunConsole, plan_of
 from pipeline.session import CameraSession
-from pipeline.settings import Settings
+from pipeline.settings import DETECTOR_PRESETS, DetectorSettings, Settings
 
 
 @dataclass
@@ -199,4 +199,30 @@ def test_a_restart_stops_and_opens_every_camera() -> None:
     cameras = CameraSet(settings("a", "b"), sessions.open)
     cameras.restart()
     assert [session.stopped for session in sessions.made] == [True, True, False, False]
+    cameras.close()
+
+
+def test_another_preset_opens_another_detector_and_every_camera_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[tuple[str, ...]] = []
+
+    def build_service(detector: DetectorSettings) -> FakeService:
+        if detector.model == "nope":
+            raise SettingsError("detector.model: unknown model 'nope'")
+        opened.append(detector.models)
+        return FakeService()
+
+    monkeypatch.setattr(run_module, "build_service", build_service)
+    sessions = Sessions()
+    cameras = CameraSet(settings("a"), sessions.open)
+    cameras.apply(settings("a"))
+    assert len(opened) == len(sessions.made) == 1
+    cameras.apply(settings("a", detector={"preset": "thorough"}))
+    cameras.apply(settings("a", detector={"preset": "thorough"}))
+    assert opened == [DETECTOR_PRESETS["default"], DETECTOR_PRESETS["thorough"]]
+    assert [session.stopped for session in sessions.made] == [True, False]
+    with pytest.raises(SettingsError):
+        cameras.apply(settings("a", detector={"model": "nope"}))
+    assert not sessions.made[-1].stopped  # it goes on as it was
     cameras.close()
