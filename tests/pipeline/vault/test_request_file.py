@@ -63,10 +63,10 @@ def test_times(ms: int) -> None:
     )
 
 
-@pytest.mark.parametrize("at", range(0, len(DATA), 17))
-def test_a_changed_byte_is_noticed(at: int) -> None:
-    changed = bytearray(DATA)
-    changed[at] ^= 1
+@pytest.mark.parametrize("share", range(64))
+def test_a_changed_byte_is_noticed(share: int) -> None:
+    changed = bytearray(DATA)  # its length differs from run to run: age adds some grease
+    changed[share * len(DATA) // 64] ^= 1
     with pytest.raises(RecordError) as refused:
         read_request(bytes(changed))
     assert "\n" not in str(refused.value)
