@@ -18,8 +18,8 @@ from pipeline.detect.detector import EngineDetector
 from pipeline.frames import FloatArray, YuvPlanes, planes_of
 
 from . import clips
+from ._detector_looks import View, opened
 from ._leak_recorded import recorded_images
-from ._pictures import detector_at
 from .report import progress
 
 LEAST_SCORE = {"centerface": 0.2, "yunet": 0.3}
@@ -90,7 +90,7 @@ def _detectors(size_px: tuple[int, int]) -> Iterator[tuple[str, EngineDetector]]
     for scale in sorted({min(scale, largest) for scale in SCALES}):
         input_px = (_rounded_up(scale * size_px[0]), _rounded_up(scale * size_px[1]))
         for name, least in LEAST_SCORE.items():
-            yield name, detector_at(name, input_px, least, 1)
+            yield name, opened(View(name, input_px), least, 1)
 
 
 def _rounded_up(side_px: float) -> int:

@@ -27,7 +27,15 @@ PAIRS_ACROSS = 4
 MOST = 48
 MOST_OF_A_CLIP = 4  # one picture of a crowd would fill the sheet
 _FRAME_COLOUR = (60, 220, 60)  # RGB, around the true box
-_BARS = ((40, 90, 170), (90, 160, 220), (200, 90, 60), (120, 120, 120), (150, 110, 180))
+_BARS = (
+    (40, 90, 170),
+    (90, 160, 220),
+    (200, 90, 60),
+    (120, 120, 120),
+    (150, 110, 180),
+    (230, 180, 60),
+    (70, 150, 90),
+)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -132,11 +140,12 @@ def bar_plot(
         cv2.line(paper, (left, y), (width - 20, y), (225, 225, 225), 1)
         _text(paper, f"{most * step / 4:.1f} %", (6, y + 4))
     room = (width - 20 - left) / len(groups)
+    entry = (width - left) // max(len(series), 4)  # of the legend
     thick = room * 0.8 / max(len(series), 1)
     for place, (name, values) in enumerate(series.items()):
         colour = _BARS[place % len(_BARS)]
-        _text(paper, name, (left + 24 + 190 * place, height - 12), 0.42)
-        at = (left + 4 + 190 * place, height - 22)
+        _text(paper, name, (left + 24 + entry * place, height - 12), 0.42)
+        at = (left + 4 + entry * place, height - 22)
         cv2.rectangle(paper, at, (at[0] + 14, at[1] + 10), colour, -1)
         for group, value in enumerate(values):
             x = round(left + room * (group + 0.1) + thick * place)

@@ -1,4 +1,4 @@
-"""Which detector finds how many faces, at which threshold, at what cost."""
+"""Which look at a picture finds how many faces of which size, at which threshold, at what cost."""
 
 from __future__ import annotations
 
@@ -7,156 +7,201 @@ import logging
 import os
 import statistics
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines import EngineError
-from pipeline.detect.suppress import iou
-from pipeline.frames import Detections, planes_of
 
-from . import clips
-from ._pictures import Picture, PictureSet, all_sets, detector_at
-from .report import Column, Report, Row, add_output_options, progress
+from ._detector_judge import IS_HEADLINE, MATCH, SMALLEST, Tally, tally
+from ._detector_looks import LOOKS, Look, Seen, View, look_through, product_looks, together
+from ._detector_plot import Point, front_plot
+from ._leak_judge import BANDS, HEADLINE_PX
+from ._pictures import PictureSet, all_sets, testdata_weights
+from .report import Column, Report, Row, Table, add_output_options, progress
 
+HEADLINE = f"{HEADLINE_PX}+"
+RECALLS = tuple(
+    Column(name, f"{name} px", 3) for name in (*(name for name, _, _ in BANDS), HEADLINE)
+)
 COLUMNS = (
     Column("pictures", "pictures"),
-    Column("detector", "detector"),
-    Column("input", "input"),
+    Column("look", "look"),
+    Column("preset", "preset"),
     Column("min_score", "score >", 2),
-    Column("true_faces", "faces"),
-    Column("found", "found"),
-    Column("recall", "recall", 3),
+    *RECALLS,
     Column("false_per_picture", "false/picture", 2),
-    Column("prepare_ms", "prep ms"),
-    Column("run_ms", "run ms"),
+    Column("ms", "ms"),
     Column("cpu_ms", "CPU ms"),
 )
-DETECTORS = (
-    ("centerface", (640, 384)),
-    ("centerface", (960, 544)),
-    ("yunet", (640, 384)),
-    ("yunet", (960, 544)),
+FRONT = (
+    Column("look", "look"),
+    Column("preset", "preset"),
+    Column("min_score", "score >", 2),
+    Column(SMALLEST, f"{SMALLEST} px", 3),
+    Column(HEADLINE, f"{HEADLINE} px", 3),
+    Column("false_per_picture", "false/picture", 2),
+    Column("ms", "ms"),
+    Column("cpu_ms", "CPU ms"),
 )
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-MATCH = 0.3  # intersection over union from which a box has found a face
-WARM_UP_RUNS = 3
+FRONT_SCORES = (0.1, 0.2)
+LEAST_FACES = 10  # of a set's band: fewer say nothing about a mean
 
 
 @dataclass(slots=True)
-class Measured:
-    """One detector over one set, everything above the lowest threshold."""
+class Account:
+    """One look over all sets."""
 
-    found: list[Detections] = field(default_factory=list)
-    prepare_ms: list[float] = field(default_factory=list)
-    run_ms: list[float] = field(default_factory=list)
+    tallies: dict[float, list[Tally]] = field(default_factory=dict)  # by threshold, a set each
+    ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
-
-def look_at(name: str, size_px: tuple[int, int], pictures: list[Picture], threads: int) -> Measured:
-    """Every picture once, one at a time. Raises EngineError."""
-    detector = detector_at(name, size_px, SCORES[0], threads)
-    planes = [planes_of(picture.image) for picture in pictures]
-    for _ in range(WARM_UP_RUNS):
-        detector.detect([detector.prepare(planes[0])])
-    measured = Measured()
-    for each in planes:
-        cpu, started = time.process_time(), time.perf_counter()
-        prepared = detector.prepare(each)
-        between = time.perf_counter()
-        measured.found.append(detector.detect([prepared])[0])
-        ended = time.perf_counter()
-        measured.prepare_ms.append((between - started) * 1e3)
-        measured.run_ms.append((ended - between) * 1e3)
-        measured.cpu_ms.append((time.process_time() - cpu) * 1e3)
-    detector.close()
-    return measured
-
-
-def matched(found: Detections, picture: Picture) -> tuple[int, int]:
-    """(true faces found, boxes that show no face); each box finds at most one face."""
-    overlaps = iou(found.box_xyxy_px, picture.truth_xyxy_px)  # (found, truth)
-    hits = 0
-    free = np.ones(overlaps.shape[1], bool)
-    used = np.zeros(overlaps.shape[0], bool)
-    for flat in np.argsort(-overlaps, axis=None, kind="stable"):
-        row, column = divmod(int(flat), overlaps.shape[1])
-        if overlaps[row, column] < MATCH:
-            break
-        if free[column] and not used[row]:
-            free[column], used[row] = False, True
-            hits += 1
-    # a second box on a face that was found is no false alarm
-    on_a_face = overlaps.max(axis=1, initial=0.0) >= MATCH
-    return hits, int(np.count_nonzero(~on_a_face))
+    def add(self, seen: Seen, tallies: Mapping[float, Tally]) -> None:
+        """One set more."""
+        for least, each in tallies.items():
+            self.tallies.setdefault(least, []).append(each)
+        self.ms += seen.ms
+        self.cpu_ms += seen.cpu_ms
 
 
 def rows_of(
-    pictures: PictureSet, name: str, size_px: tuple[int, int], measured: Measured
+    pictures: PictureSet, look: Look, preset: str, seen: Seen, tallies: Mapping[float, Tally]
 ) -> list[Row]:
     """One row a threshold."""
-    rows: list[Row] = []
-    true_faces = sum(len(picture.truth_xyxy_px) for picture in pictures.pictures)
-    for least in SCORES:
-        hits = false = 0
-        for found, picture in zip(measured.found, pictures.pictures, strict=True):
-            # greedy suppression only ever loses to surer boxes: filtering later changes nothing
-            hit, wrong = matched(found.take(found.score > least), picture)
-            hits, false = hits + hit, false + wrong
-        rows.append(
-            {
-                "pictures": pictures.name,
-                "detector": name,
-                "input": f"{size_px[0]}x{size_px[1]}",
-                "min_score": least,
-                "true_faces": true_faces,
-                "found": hits,
-                "recall": hits / max(true_faces, 1),
-                "false_per_picture": false / len(pictures.pictures),
-                "prepare_ms": statistics.median(measured.prepare_ms),
-                "run_ms": statistics.median(measured.run_ms),
-                "cpu_ms": statistics.median(measured.cpu_ms),
-            }
-        )
-    return rows
+    return [
+        {
+            "pictures": pictures.name,
+            "look": look.name,
+            "preset": preset,
+            "min_score": least,
+            **each.recalls(),
+            "false_per_picture": each.false_boxes / each.pictures,
+            "ms": statistics.median(seen.ms),
+            "cpu_ms": statistics.median(seen.cpu_ms),
+        }
+        for least, each in tallies.items()
+    ]
+
+
+def front_rows(accounts: Mapping[Look, Account], presets: Mapping[Look, str]) -> list[Row]:
+    """Recalls and false boxes are means over the sets: each counts alike, however large."""
+    return [
+        {
+            "look": look.name,
+            "preset": presets.get(look, ""),
+            "min_score": least,
+            SMALLEST: mean_recall(account.tallies[least], ~IS_HEADLINE),
+            HEADLINE: mean_recall(account.tallies[least], IS_HEADLINE),
+            "false_per_picture": statistics.fmean(
+                each.false_boxes / each.pictures for each in account.tallies[least]
+            ),
+            "ms": statistics.median(account.ms),
+            "cpu_ms": statistics.median(account.cpu_ms),
+        }
+        for look, account in accounts.items()
+        for least in FRONT_SCORES
+    ]
+
+
+def mean_recall(tallies: Sequence[Tally], is_wanted: NDArray[np.bool_]) -> float | None:
+    """Over the sets that have enough such faces; None: no set has."""
+    recalls = [
+        recall
+        for each in tallies
+        if each.faces[is_wanted].sum() >= LEAST_FACES
+        and (recall := each.recall(is_wanted)) is not None
+    ]
+    return statistics.fmean(recalls) if recalls else None
 
 
 def measure(options: argparse.Namespace, report: Report) -> None:
-    """Every detector on every set; what is missing becomes a note."""
+    """Every look on every set; what is missing becomes a note."""
+    presets = {look: preset for preset, look in product_looks().items()}
+    accounts: dict[Look, Account] = {}
     unopened: set[str] = set()
     for pictures in all_sets(options.pictures):
         if isinstance(pictures, str):
             report.notes.append(pictures)
             continue
-        report.notes.append(
-            f"{pictures.name}: {len(pictures.pictures)} pictures, truth: {pictures.truth}"
-        )
-        for name, size_px in DETECTORS:
-            progress(f"{pictures.name}: {name} {size_px[0]}x{size_px[1]}")
-            try:
-                measured = look_at(name, size_px, pictures.pictures, options.threads)
-            except EngineError as error:
-                if name not in unopened:
-                    report.notes.append(f"{name} left out: {error}")
-                unopened.add(name)
+        report.notes.append(_told(pictures))
+        by_view = _views(pictures, options.threads, report, unopened)
+        for look in LOOKS:
+            if any(view not in by_view for view in look.views):
                 continue
-            report.rows += rows_of(pictures, name, size_px, measured)
+            seen = together([by_view[view] for view in look.views])
+            tallies = {least: tally(seen.found, pictures.pictures, least) for least in SCORES}
+            report.rows += rows_of(pictures, look, presets.get(look, ""), seen, tallies)
+            accounts.setdefault(look, Account()).add(seen, tallies)
+    front = Table("all sets", FRONT, front_rows(accounts, presets))
+    report.more.append(front)
+    if options.plot:
+        points = [_point(row) for row in front.rows]
+        panels = (f"recall of faces >= {HEADLINE_PX} px", f"recall of faces of {SMALLEST} px")
+        front_plot(points, panels, options.plot)
+
+
+def _views(
+    pictures: PictureSet, threads: int, report: Report, unopened: set[str]
+) -> dict[View, Seen]:
+    seen: dict[View, Seen] = {}
+    for view in dict.fromkeys(view for look in LOOKS for view in look.views):
+        if view.model in unopened:
+            continue
+        progress(f"{pictures.name}: {view}")
+        try:
+            seen[view] = look_through(view, pictures.pictures, SCORES[0], threads)
+        except EngineError as error:
+            report.notes.append(f"{view.model} left out: {error}")
+            unopened.add(view.model)
+    return seen
+
+
+def _told(pictures: PictureSet) -> str:
+    counts = tally([], [], 0).faces
+    for picture in pictures.pictures:
+        sizes = picture.size_px[~picture.is_doubtful]
+        counts = counts + [((sizes >= least) & (sizes < most)).sum() for _, least, most in BANDS]
+    by_band = ", ".join(
+        f"{count} of {name}" for count, (name, _, _) in zip(counts, BANDS, strict=True)
+    )
+    return (
+        f"{pictures.name}: {len(pictures.pictures)} pictures, faces: {by_band} px; "
+        f"truth: {pictures.truth}"
+    )
+
+
+def _point(row: Row) -> Point:
+    preset = f" ({row['preset']})" if row["preset"] else ""
+    recalls = tuple(_number(row[band]) for band in (HEADLINE, SMALLEST))
+    return Point(
+        f"{row['look']}{preset}",
+        _number(row["min_score"]) or 0,
+        _number(row["cpu_ms"]) or 0,
+        recalls,
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="bauta bench detectors", description=__doc__)
-    parser.add_argument("--pictures", type=int, default=150, help="most of each set")
+    parser.add_argument("--pictures", type=int, default=200, help="most of each set")
     parser.add_argument("--threads", type=int, default=0, help="of the network; 0: its own choice")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG: recall against cost")
     add_output_options(parser)
     options = parser.parse_args(arguments)
     if options.pictures < 1:
         parser.error("--pictures must be at least 1")
     logging.getLogger("pipeline").setLevel(logging.ERROR)  # odd-sided stills are cropped silently
-    if "BAUTA_MODELS" not in os.environ and (folder := clips.testdata()) is not None:
-        os.environ["BAUTA_MODELS"] = str(folder / "weights")
+    if "BAUTA_MODELS" not in os.environ and (weights := testdata_weights()) is not None:
+        os.environ["BAUTA_MODELS"] = weights
     report = Report("detectors", COLUMNS, {"pictures": options.pictures, "match_iou": MATCH})
     measure(options, report)
     report.finish(as_json=options.json, save_as=options.save_as)
