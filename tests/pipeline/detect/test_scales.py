@@ -180,7 +180,10 @@ def test_all_are_closed_whatever_one_of_them_does() -> None:
 
 @pytest.fixture(scope="module")
 def detectors() -> Iterator[dict[DetectorPreset, FaceDetector]]:
-    opened = {preset: open_detector(DetectorSettings(preset=preset, min_score=0.2)) for preset in DETECTOR_PRESETS}
+    opened = {
+        preset: open_detector(DetectorSettings(preset=preset, min_score=0.2))
+        for preset in DETECTOR_PRESETS
+    }
     yield opened
     for detector in opened.values():
         detector.close()
