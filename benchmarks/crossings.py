@@ -126,7 +126,7 @@ def run(crossing: Crossing, every: int, rng: np.random.Generator) -> Outcome:
     for look in range(0, crossing.centre_px.shape[1], every):
         found, people = _look(crossing, look, rng)
         for track in tracker.update(found, look):
-            tracker.trace(track, _traced(crossing, look, every - 1, track.last.box_xyxy_px))
+            track.lead_in(_traced(crossing, look, every - 1, track.last.box_xyxy_px))
         for box in tracker.boxes_at(look):
             for person, seen in zip(people, found.box_xyxy_px, strict=True):
                 if box.slack_px == 0 and np.array_equal(box.box_xyxy_px, seen):

@@ -132,11 +132,15 @@ class Detections:
         return Detections(self.box_xyxy_px[keep], self.landmark_px[keep], self.score[keep])
 
 
+NOBODY = 1 << 31
+"""Numbers from here on are nobody's: what they cover may be no face at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class FaceBox:
     """Where one tracked face is in one frame, and how far it may be from there."""
 
-    track_id: int
+    track_id: int  # from NOBODY on: hidden in case it is a face, and nobody
     box_xyxy_px: FloatArray = field(repr=False)  # (4,)
     slack_px: float  # uncertainty of each side: extrapolated boxes are covered wider
     is_seen: bool = True  # found at or after this frame; False: held where it may have gone
@@ -145,6 +149,16 @@ class FaceBox:
     def __post_init__(self) -> None:
         if self.box_xyxy_px.shape != (4,) or not np.isfinite(self.box_xyxy_px).all():
             raise ShapeError(f"box_xyxy_px must be 4 finite numbers, got {self.box_xyxy_px}")
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether it has a number that stands for a person."""
+        return self.track_id < NOBODY
+
+    @property
+    def is_found(self) -> bool:
+        """Whether somebody is really there: neither held after loss nor a weak box alone."""
+        return self.is_seen and self.is_somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +332,7 @@ class Surroundings:
 class OriginalTile:
     """What the camera saw where one track is hidden: for the seal stage, and for nobody else."""
 
-    track_id: int
+    track_id: int  # from NOBODY on: of a scene tile only
     x_px: int  # even, inside the frame
     y_px: int
     # (h, w) even; the camera's pixels where the track owns them, elsewhere the protected picture's

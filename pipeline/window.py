@@ -22,7 +22,8 @@ from .errors import DetectionFailed
 from .frames import Detections, RawFrame, U8Array, planes_of
 from .settings import DetectorSettings, ProtectSettings
 from .track.backtrack import trace_back
-from .track.tracker import Track, Tracker
+from .track.coverage import Coverage
+from .track.tracker import Track
 
 _log = logging.getLogger(__name__)
 
@@ -108,18 +109,18 @@ class LookaheadWindow:
         ready = []
         while self._frames:
             ready.append(self._release())
-        self._start_anew(first_id=self._tracker.next_id)
+        self._start_anew(first_id=self._coverage.next_id)
         return ready
 
     @property
     def faces_now(self) -> int:
-        """Faces that the last answer showed."""
-        return self._tracker.live_count
+        """People that the last answer showed."""
+        return self._coverage.live_count
 
     @property
     def tracks_begun(self) -> int:
-        """Faces that were followed so far: a track's number is never given twice."""
-        return self._tracker.next_id - 1
+        """People that were followed so far: a track's number is never given twice."""
+        return self._coverage.next_id - 1
 
     def _start_anew(self, *, first_id: int) -> None:
         self._schedule = DetectionSchedule(self._protect)
@@ -127,7 +128,8 @@ class LookaheadWindow:
         # No frame after the last cut has been shown yet. A curtain tells nobody of it, and what
         # comes after a gap follows whatever was before it.
         self._cut_to_tell = True
-        self._tracker = Tracker(
+        self._coverage = Coverage(
+            person_score=self._detector.person_score,
             sure_score=self._detector.sure_score,
             hold_frames=self._hold_frames,
             back_frames=max(self._protect.lookahead, self._protect.detect_every),
@@ -177,24 +179,24 @@ class LookaheadWindow:
         if (reason := self._unseen(position)) is not None:
             protected = self._gate.redact(waiting.frame, reason)
         else:
-            faces = self._tracker.boxes_at(position)
+            faces = self._coverage.boxes_at(position)
             protected = self._gate.protect(
                 waiting.frame, faces, self._zones, follows_cut=self._cut_to_tell
             )
             self._cut_to_tell = False
-        self._tracker.forget_before(position + 1)
+        self._coverage.forget_before(position + 1)
         while len(self._answers) > 1 and self._answers[1].position <= position + 1:
             self._answers.popleft()
         return protected
 
     def _settle(self, answer: _Answer) -> None:
-        """Wait for the answer and tell the tracker."""
+        """Wait for the answer and tell the trackers."""
         if answer.follows_cut:
-            self._tracker.cut(answer.position)
+            self._coverage.cut(answer.position)
         if answer.future is None:
             answer.ok = self._last_ok
             if answer.ok:
-                self._tracker.repeat(answer.position)
+                self._coverage.repeat(answer.position)
             return
         try:
             found: Detections = answer.future.result(self._detector.timeout * 2 + 1)
@@ -205,7 +207,7 @@ class LookaheadWindow:
             return
         image = self._frames[0].frame.image
         found = found.near((image.width, image.height))
-        for track in self._tracker.update(found, answer.position):
+        for track in self._coverage.update(found, answer.position):
             self._trace(track, answer.position)
         answer.ok = self._last_ok = True
 
@@ -213,12 +215,10 @@ class LookaheadWindow:
         """Look for a new face in the frames that still wait: it did not come out of nothing."""
         first = self._frames[0].position
         lumas = [planes_of(waiting.frame.image).y for waiting in self._frames]
-        begin = max(first, self._tracker.scene_start)  # before it is another scene
+        begin = max(first, self._coverage.scene_start)  # before it is another scene
         earlier = lumas[begin - first : position - first][::-1]
         if earlier:
-            self._tracker.trace(
-                track, trace_back(lumas[position - first], track.last.box_xyxy_px, earlier)
-            )
+            track.lead_in(trace_back(lumas[position - first], track.last.box_xyxy_px, earlier))
 
     _last_ok = False
     _last_failure = "no detection has completed"

@@ -53,7 +53,7 @@ class ProtectedFrame:
     pts: int
     time_base: Fraction
     captured_ns: int
-    faces: int
+    faces: int  # that are somebody's
     redacted: str | None  # why the whole picture was obscured; None where it was not
     seal: object = field(repr=False)
     number: int = 0  # counts what left the gate, from 0
@@ -145,7 +145,8 @@ class Gate:
             if self._everything:
                 frame.image.make_writable()
                 mosaic(planes_of(frame.image))
-                return _sealed(frame, frame.image, moment, len(faces))
+                people = sum(face.is_somebody for face in faces)
+                return _sealed(frame, frame.image, moment, people)
             return self._hide(frame, faces, zones, moment)
         except ProtectionError as error:
             return self._curtain(frame, moment, str(error))
@@ -189,6 +190,7 @@ class Gate:
         _check_covered(planes.size_px, faces, patches, used, zones.never)
         if zones.always is not None:
             _fill(planes, zones.always)
+        people = sum(face.is_somebody for face in faces)
         fused = tuple(
             FusedFace(patch.track_id, Square(patch.x_px, patch.y_px, patch.alpha.shape[0]))
             for patch in patches
@@ -201,7 +203,7 @@ class Gate:
         )
         tracks = _tracks(faces, planes.size_px)
         protected = _sealed(
-            frame, image, moment, len(faces), fused=fused, carried=carried, tracks=tracks
+            frame, image, moment, people, fused=fused, carried=carried, tracks=tracks
         )
         if copies is not None:  # last: of a frame that falls nothing is kept
             written = list(zip(patches, used, strict=True))
@@ -280,12 +282,12 @@ def _sealed(
 def _tracks(faces: Sequence[FaceBox], frame_px: tuple[int, int]) -> tuple[TrackBox, ...]:
     """One box for each track that was seen: around all of its faces, if it has several.
 
-    What is merely held, or covered before it was first found, is hidden too, but nobody may be
-    there: it would make cards of bare walls.
+    What is merely held, too weak, or covered before it was first found, is hidden too, but nobody
+    may be there: it would make cards of bare walls.
     """
     boxes: dict[int, tuple[int, int, int, int]] = {}
     for face in faces:
-        is_there = face.is_seen and not face.is_led_in
+        is_there = face.is_found and not face.is_led_in
         box = box_in_frame(face, frame_px) if is_there else None
         if box is not None:
             other = boxes.get(face.track_id, box)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import (
+    NOBODY,
     FaceBox,
     FacePatch,
     FrameOriginals,
@@ -28,7 +29,7 @@ from .blend import halved
 
 # Ranks of a track's claim to a cell, the lower the stronger; inside a rank the distance counts.
 _IN_BOX = 0  # inside the box of its face, which was seen: nothing beats it
-_HIDES_SEEN, _HIDES_HELD, _BESIDE = (np.int32(rank << 24) for rank in (1, 2, 3))
+_IN_WEAK_BOX, _HIDES_SEEN, _HIDES_HELD, _BESIDE = (np.int32(rank << 24) for rank in (1, 2, 3, 4))
 _FARTHEST = (1 << 23) - 1  # of each axis, so that no distance reaches into the rank
 _DISTANCE_STEPS = 4096.0  # to one box size squared
 
@@ -56,6 +57,7 @@ class TrackCopy:
     planes: YuvPlanes = field(repr=False)  # a copy, of this frame alone: a view into `around`
     around: Surroundings = field(repr=False)  # its margin is not filled yet
     seen: tuple[Box, ...]  # the boxes of its face, in the frame, where it was seen
+    weak: tuple[Box, ...]  # boxes that are nobody's, and may show anybody
     centre_px: tuple[float, float]
     size_px: tuple[float, float]  # of its face's box: what distances are measured in
 
@@ -107,7 +109,9 @@ def originals_of(
             other = _framed(copy.planes, copy.box, planes.size_px)
             scenes.append(_tile(copy, other, protected, shared))
         if owned is None or _gives_any(owned, contest):
-            faces.append(_tile(copy, copy.around, protected, owned))
+            # what is nobody's can be opened with nobody: it has no box that others could share
+            kind = scenes if copy.track_id >= NOBODY else faces
+            kind.append(_tile(copy, copy.around, protected, owned))
     boxes = [copy.box for copy in copies]
     return FrameOriginals(
         number,
@@ -154,6 +158,8 @@ def _claims(copy: TrackCopy, used: Sequence[tuple[FacePatch, U8Array]]) -> _Clai
             hides[_inside((x, y, x + width, y + height), copy.box)] |= halved(alpha) > 0
     rank = _HIDES_SEEN if copy.seen else _HIDES_HELD
     claims += np.where(hides, rank, _BESIDE)
+    for box in copy.weak:
+        claims[_inside(_even(box), copy.box)] = _IN_WEAK_BOX
     for box in copy.seen:
         claims[_inside(_even(box), copy.box)] = _IN_BOX
     return claims
@@ -263,9 +269,9 @@ def _copy(
     planes: YuvPlanes, track_id: int, around: Box, own: Sequence[FaceBox]
 ) -> TrackCopy | None:
     frame = planes.size_px
-    boxes = (box_in_frame(face, frame) for face in own if face.is_seen)
-    seen = tuple(box for box in boxes if box is not None)
-    for box in seen:  # a patch may leave out a rim of what it hides
+    seen = _boxes_of([face for face in own if face.is_found], frame)
+    weak = _boxes_of([face for face in own if face.is_seen and not face.is_somebody], frame)
+    for box in seen + weak:  # a patch may leave out a rim of what it hides
         around = _union(around, _even(box))
     box = (around[0], around[1], min(around[2], frame[0]), min(around[3], frame[1]))
     if box[0] >= box[2] or box[1] >= box[3]:
@@ -279,9 +285,15 @@ def _copy(
         part_of(framed.planes, box[0] - framed.x_px, box[1] - framed.y_px, *size),
         framed,
         seen,
+        weak,
         ((x1 + x2) / 2, (y1 + y2) / 2),
         (max(x2 - x1, 1.0), max(y2 - y1, 1.0)),
     )
+
+
+def _boxes_of(faces: Sequence[FaceBox], frame_px: tuple[int, int]) -> tuple[Box, ...]:
+    boxes = (box_in_frame(face, frame_px) for face in faces)
+    return tuple(box for box in boxes if box is not None)
 
 
 def _cells_of(mask: U8Array | None, box: Box) -> _Bools | None:

@@ -55,11 +55,11 @@ class KeyedProtection:
         moment: FrameMoment,
     ) -> list[FacePatch]:
         """Patches to lie over `patches`; reads `planes`, which are untouched, writes nothing."""
-        # what is merely held is hidden, but there may be no face to fuse, or another one's
-        seen = [face for face in faces if face.is_seen]
+        # what is merely held or weak is hidden, but there may be no face to fuse, or another one's
+        seen = [face for face in faces if face.is_found]
         carried, doubts = self._propagation.carry(planes, seen, patches, moment)
         due = self._policy.due(seen, moment, doubts)
-        held = {face.track_id for face in faces if not face.is_seen}
+        held = {face.track_id for face in faces if not face.is_found}
         fused = self._fusion.fuse(planes, due, patches, moment, held)
         made: list[FacePatch] = []
         for each in fused:

@@ -14,6 +14,7 @@ those carry slack that grows with the distance from what was seen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -83,6 +84,12 @@ class Track:
         moved = last.box_xyxy_px - before.box_xyxy_px
         rate: FloatArray = (moved / (last.index - before.index)).astype(np.float32)
         return rate
+
+    def lead_in(self, earlier_xyxy_px: Sequence[FloatArray]) -> None:
+        """Where a new track's face was in the frames just before, newest first."""
+        first = self.seen[0]
+        for step, box in enumerate(earlier_xyxy_px, start=1):
+            self.seen.insert(0, Observation(first.index - step, box, first.score))
 
     def predict(self, index: int) -> FloatArray:
         """(4,) the box to cover after the last observation."""
@@ -219,12 +226,6 @@ class Tracker:
                 ghost.is_open = False
         self._scene_start = index
 
-    def trace(self, track: Track, earlier: list[FloatArray]) -> None:
-        """Where a new track's face was in the frames just before, newest first."""
-        first = track.seen[0]
-        for step, box in enumerate(earlier, start=1):
-            track.seen.insert(0, Observation(first.index - step, box, first.score))
-
     def repeat(self, index: int) -> None:
         """Nothing moved since the last answer: what it saw is still there."""
         if not self._answers:
@@ -236,9 +237,12 @@ class Tracker:
                 seen = Observation(index, track.last.box_xyxy_px, track.last.score)
                 track.seen.append(seen)
 
-    def boxes_at(self, index: int) -> list[FaceBox]:
-        """Where faces are in a frame that lies before or at the newest answer."""
-        boxes = (self._box_at(track, index) for track in self._tracks)
+    def boxes_at(self, index: int, *, below: float = np.inf) -> list[FaceBox]:
+        """Where faces are in a frame that lies before or at the newest answer.
+
+        `below`: only where an observation that the place was drawn from has a lower score.
+        """
+        boxes = (self._box_at(track, index, below) for track in self._tracks)
         return [box for box in boxes if box is not None]
 
     def forget_before(self, index: int) -> None:
@@ -281,13 +285,13 @@ class Tracker:
         # A weak detection covers to the next answer and a little on: the looks are that far apart.
         return self._hold_frames if track.sure else self._back_frames + 1
 
-    def _box_at(self, track: Track, index: int) -> FaceBox | None:
+    def _box_at(self, track: Track, index: int, below: float) -> FaceBox | None:
         first, last = track.seen[0], track.last
         if index < track.begins or (track.ends is not None and index >= track.ends):
             return None
         if index < first.index:
             away = first.index - index
-            if away > self._back_frames:
+            if away > self._back_frames or first.score >= below:
                 return None
             box = first.box_xyxy_px
             if len(track.seen) > 1:
@@ -298,12 +302,14 @@ class Tracker:
             return replace(_face_box(track.track_id, box, away), is_led_in=True)
         if index >= last.index:
             away = index - last.index
-            if away > self._reach(track):
+            if away > self._reach(track) or last.score >= below:
                 return None
             held = _face_box(track.track_id, track.predict(index), away)
             return replace(held, is_seen=away == 0)
         for before, after in zip(track.seen, track.seen[1:], strict=False):
             if before.index <= index <= after.index:
+                if min(before.score, after.score) >= below:
+                    return None
                 share = (index - before.index) / (after.index - before.index)
                 box = before.box_xyxy_px * (1 - share) + after.box_xyxy_px * share
                 away = min(index - before.index, after.index - index)

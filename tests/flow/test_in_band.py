@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.detect.service import DetectionService
 from pipeline.fusion_worker import FusionWorker
+from pipeline.protect.fuse import MOST_FAILURES
 from pipeline.session import CameraSession
 from pipeline.status import camera_status
 from pipeline.vault import audit
@@ -353,7 +354,8 @@ def test_an_engine_that_raises_in_mid_stream_shows_nobody(
     assert len(lines_of(out)) == 2  # what was fused before, and nothing that was not
     assert sum("switched off" in record.message for record in caplog.records) == 1
     status = camera_status("cam", session)
-    assert status.fused == 4 and status.not_fused["the engine failed"] == 10
+    assert status.fused == 4
+    assert MOST_FAILURES <= status.not_fused["the engine failed"] <= 2 * MOST_FAILURES  # one or both
     assert "4 fused" in session_line(session)
 
 

@@ -17,6 +17,7 @@ from pipeline.compose.curtain import curtain_frame
 from pipeline.compose.gate import Gate, PatchMaker, ProtectedFrame, Zones
 from pipeline.errors import ProtectionError
 from pipeline.frames import (
+    NOBODY,
     FaceBox,
     FacePatch,
     FrameMoment,
@@ -543,6 +544,19 @@ def test_the_frame_says_whose_faces_it_hides() -> None:
 
     assert frame.tracks == (TrackBox(4, (0, 90, 10, 30)), TrackBox(9, (40, 30, 40, 50)))
     assert {tile.track_id for tile in kept[0].faces} == {4, 9}
+
+
+def test_what_is_nobodys_is_hidden_and_neither_named_nor_counted() -> None:
+    weak = face(100, 60, 120, 80, track_id=NOBODY)
+    frame = Gate("lobby", MAKE).protect(raw(), [face(*BOX, track_id=2), weak], Zones())
+    assert (luma(frame)[60:80, 100:120] == 96).all()
+    assert frame.faces == 1
+    assert [box.track_id for box in frame.tracks] == [2]
+
+
+def test_an_uncovered_nobody_drops_the_curtain() -> None:
+    weak = face(100, 60, 120, 80, track_id=NOBODY)
+    assert_curtain(Gate("lobby", lambda *_: []).protect(raw(), [weak], Zones()))
 
 
 def test_two_boxes_of_one_track_are_one() -> None:

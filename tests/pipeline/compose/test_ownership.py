@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.compose.gate import Gate, Overlay, PatchMaker, Zones
 from pipeline.compose.ownership import copied, originals_of
 from pipeline.frames import (
+    NOBODY,
     FaceBox,
     FacePatch,
     FrameOriginals,
@@ -188,7 +189,7 @@ def test_each_pixel_has_one_owner_and_comes_back(
     never: U8Array | None,
     planned: list[tuple[int, int, int, int]],
 ) -> None:
-    ids = random.sample(range(1, 20), len(drawn))
+    ids = random.sample([*range(1, 8), *range(NOBODY, NOBODY + 4)], len(drawn))
     faces = [
         face(x, y, x + w, y + h, track_id=track, seen=seen, slack=slack)
         for track, (x, y, w, h, seen, slack) in zip(ids, drawn, strict=True)
@@ -204,13 +205,18 @@ def test_each_pixel_has_one_owner_and_comes_back(
     assert owners.max() <= 1
 
     # nobody's tile shows what may be somebody else's face
-    seen_boxes = {item.track_id: box_cells(item) for item in faces if item.is_seen}
+    seen_boxes = {item.track_id: box_cells(item) for item in faces if item.is_found}
+    weak_boxes = [box_cells(item) for item in faces if item.is_seen and not item.is_somebody]
     for tile in it.originals.faces:
         for track, box in seen_boxes.items():
             assert track == tile.track_id or not (owned(tile) & box).any()
+        own = seen_boxes.get(tile.track_id, np.zeros(zone.shape, np.bool_))
+        assert not any((owned(tile) & box & ~own).any() for box in weak_boxes)
+        assert tile.track_id < NOBODY
     # and a face that was seen is whole but for what is shared
     several = sum((box.astype(int) for box in seen_boxes.values()), np.zeros(zone.shape, int)) > 1
-    shared = sum((owned(tile) for tile in it.originals.scenes), np.zeros(zone.shape, np.bool_))
+    scenes = [tile for tile in it.originals.scenes if tile.track_id < NOBODY]
+    shared = sum((owned(tile) for tile in scenes), np.zeros(zone.shape, np.bool_))
     assert ((shared == (several & ~zone)) | ~it.changed).all()
     assert (several | ~shared).all()
 
@@ -279,6 +285,23 @@ def test_what_two_seen_faces_share_is_the_scenes_and_lies_with_the_lower_track()
     assert scene.track_id == 4
     assert scene.xywh_px == next(t for t in it.originals.faces if t.track_id == 4).xywh_px
     np.testing.assert_array_equal(owned(scene), shared)
+
+
+def test_what_is_nobodys_is_the_scenes_and_takes_nothing_from_a_face() -> None:
+    seen, weak = face(40, 30, 80, 80, track_id=8), face(70, 30, 106, 70, track_id=NOBODY)
+    it = made([seen, weak])
+    (mine,), (scene,) = it.originals.faces, it.originals.scenes
+    assert (mine.track_id, scene.track_id) == (8, NOBODY)
+    assert owned(mine)[box_cells(seen)].all()
+    # what may be another face beside it is not shown with it, though its own patch reaches there
+    assert owned(scene)[box_cells(weak) & ~box_cells(seen)].all()
+
+
+def test_nobody_alone_has_no_tile_that_a_key_opens() -> None:
+    it = made([face(40, 30, 80, 80, track_id=NOBODY + 3)])
+    assert it.originals.faces == ()
+    (scene,) = it.originals.scenes
+    np.testing.assert_array_equal(owned(scene) & it.changed, it.changed)
 
 
 def test_three_faces_share_each_cell_once() -> None:

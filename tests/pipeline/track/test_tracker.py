@@ -297,7 +297,7 @@ def test_a_traced_face_is_covered_where_it_was() -> None:
     faces = tracker()
     faces.update(found(), 0)
     (new,) = faces.update(found(square(200)), 4)
-    faces.trace(new, [np.array(square(200 - 30 * step), np.float32) for step in (1, 2, 3)])
+    new.lead_in([np.array(square(200 - 30 * step), np.float32) for step in (1, 2, 3)])
 
     assert [x_of(faces.boxes_at(index)) for index in (1, 2, 3, 4)] == [[110], [140], [170], [200]]
     assert faces.boxes_at(1)[0].slack_px == 0  # seen there, not guessed
