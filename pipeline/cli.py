@@ -260,12 +260,15 @@ def _add_demo(commands: Commands) -> None:
 
 def _add_doctor(commands: Commands) -> None:
     parser = commands.add_parser("doctor", help="what works here and what to install for the rest")
+    parser.add_argument(
+        "config", nargs="?", type=Path, help="a configuration: how its cameras hide faces"
+    )
     parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
     def call(options: argparse.Namespace) -> int:
         from .doctor import run_doctor
 
-        return run_doctor(as_json=options.json)
+        return run_doctor(as_json=options.json, config=options.config)
 
     parser.set_defaults(run=call)
 

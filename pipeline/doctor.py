@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .doctor_checks import NEEDED, OPTIONAL, Finding, reason
+from .config import load_settings
+from .doctor_checks import NEEDED, OPTIONAL, Check, Finding, reason
+from .doctor_privacy import WEAK, cameras, obfuscations
 
 
-def examine() -> list[Finding]:
-    """Everything, in the order in which it is shown. Takes a few seconds and never raises."""
+def examine(config: Path | None = None) -> list[Finding]:
+    """Everything, in the order in which it is shown. Takes a few seconds.
+
+    `config`: and how the cameras of this file hide faces. Raises SettingsError where it is none.
+    """
+    settings = load_settings(config) if config is not None else None
+
+    def privacy() -> Iterator[Finding]:
+        yield from obfuscations()
+        yield from cameras(settings) if settings is not None else ()
+
+    checks: tuple[Check, ...] = (*NEEDED, *OPTIONAL, privacy)
     findings: list[Finding] = []
-    for check in (*NEEDED, *OPTIONAL):
+    for check in checks:
         try:
             # what works needs no fix
             findings.extend(replace(found, fix=None) if found.ok else found for found in check())
@@ -32,9 +46,9 @@ def examine() -> list[Finding]:
     return findings
 
 
-def run_doctor(as_json: bool) -> int:
-    """Print the findings; 0 where everything needed works, else 1."""
-    findings = examine()
+def run_doctor(*, as_json: bool, config: Path | None = None) -> int:
+    """Print the findings; 0 where everything needed works, else 1. Raises SettingsError."""
+    findings = examine(config)
     ready = all(finding.ok for finding in findings if finding.needed)
     if as_json:
         report = {
@@ -55,8 +69,11 @@ def summary(findings: list[Finding]) -> str:
         names = ", ".join(f"{finding.area.lower()}: {finding.name}" for finding in broken)
         fix = next((finding.fix for finding in broken if finding.fix), "see the lines above")
         return f"Not ready: {names}. {fix[0].upper()}{fix[1:]}"
-    absent = sum(not finding.ok for finding in findings)
-    rest = f" Absent and not needed: {absent} optional." if absent else ""
+    rest = ""
+    if weak := sum(not finding.ok and finding.word == WEAK for finding in findings):
+        rest += f" Weak: {weak}, see Privacy above."
+    if absent := sum(not finding.ok and finding.word != WEAK for finding in findings):
+        rest += f" Absent and not needed: {absent} optional."
     return f"Ready: everything needed works.{rest} See it: bauta demo"
 
 
@@ -73,7 +90,7 @@ def _print(findings: list[Finding]) -> None:
                 table.add_row()
             area = finding.area
             table.add_row("", Text(area, "bold"))
-        mark = Text("ok", "green") if finding.ok else Text("absent", "yellow")
+        mark = Text("ok", "green") if finding.ok else Text(finding.word, "yellow")
         if finding.needed and not finding.ok:
             mark = Text("MISSING", "bold red")
         text = Text(finding.detail)

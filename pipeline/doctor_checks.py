@@ -52,6 +52,7 @@ class Finding:
     detail: str  # what was found
     fix: str | None = None  # one sentence, where something can be done
     needed: bool = False  # without it Bauta does not run; the rest widens what it can do
+    word: str = "absent"  # what it is where it is not ok and not needed
 
 
 Check = Callable[[], Iterator[Finding]]

@@ -23,6 +23,7 @@ from .frames import EncodedPacket, RawFrame
 from .intake import Intake, OpenSource, RawItem, SourceGap
 from .presence import RecordingSession
 from .protect.keyed import KeyedCounts
+from .protect.weak import weakness
 from .publish.push import is_network
 from .publish.sink import Sink
 from .runtime.channel import Channel, ChannelClosed, Overflow
@@ -114,12 +115,8 @@ class CameraSession:
                 ("encode", self._run_encode),
             )
         ]
-        if camera.protect.obfuscation == "blur" and not self._everything:
-            _log.warning(
-                "%s: blur hides little: 95.9 %% of blurred faces were re-identified "
-                "(arXiv 2506.12344); choose pixelate, solid or mask",
-                camera.id,
-            )
+        if not self._everything and (weak := weakness(camera.protect)) is not None:
+            _log.warning("%s: %s", camera.id, weak)
         for zone in camera.zones.never:
             _log.warning(
                 "%s: faces inside the never zone %s are published CLEAR, as configured",

@@ -71,7 +71,7 @@ class DetectorSettings(_Settings):
 
     preset: DetectorPreset = "default"  # how small a face is found, and what a look costs
     model: str | None = None  # a key of configs/models.yaml instead; null: what the preset names
-    min_score: float = Field(default=0.1, gt=0, lt=1)  # everything above is covered
+    min_score: float = Field(default=0.05, gt=0, lt=1)  # everything above is covered
     # from here on it is somebody, with a number; below it may be anything, and is covered only
     person_score: float = Field(default=0.2, gt=0, lt=1)
     sure_score: float = Field(default=0.4, gt=0, lt=1)  # from here on a face is held after loss
@@ -98,7 +98,7 @@ class ProtectSettings(_Settings):
 
     # obfuscate: for good. proface-s: faces can be recovered from keyframes, with the key
     protector: Literal["obfuscate", "proface-s"] = "obfuscate"
-    obfuscation: Literal["pixelate", "solid", "blur", "median", "noise", "mask"] = "pixelate"
+    obfuscation: Literal["pixelate", "solid", "blur", "median", "noise", "mask"] = "solid"
     strength: float = Field(default=0.25, ge=0.05, le=1)  # smallest detail left, in face widths
     shape: Literal["ellipse", "box"] = "ellipse"
     grow: float = Field(default=1.5, ge=1.0, le=3.0)  # covered region, in detected box sides

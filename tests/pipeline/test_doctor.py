@@ -18,6 +18,7 @@ from pipeline import doctor
 from pipeline.doctor import examine, run_doctor, summary
 from pipeline.doctor_checks import NEEDED, Finding
 from pipeline.encode import probe
+from pipeline.errors import SettingsError
 from pipeline.runtime.confine import possible
 from pipeline.settings import DetectorSettings
 
@@ -110,7 +111,7 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
     assert failed[0].needed
     monkeypatch.setattr(doctor, "NEEDED", ())
     monkeypatch.setattr(doctor, "OPTIONAL", (breaks,))
-    (failed_one,) = examine()
+    (failed_one,) = (finding for finding in examine() if finding.area == "Failed checks")
     assert not failed_one.needed
 
 
@@ -124,6 +125,31 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not packages.ok
     assert packages.detail == "not installed: scikit-image"
     assert packages.fix == "Run: pip install scikit-image"
+
+
+def test_cameras_that_tell_who_somebody_is_are_named_with_their_figure(tmp_path: Path) -> None:
+    config = tmp_path / "bauta.yaml"
+    config.write_text(
+        """
+cameras:
+  - {id: hall, source: a.mp4, protect: {obfuscation: blur}}
+  - {id: yard, source: b.mp4, zones: {never: [[[0, 0], [1, 0], [1, 1]]]}}
+  - {id: desk, source: c.mp4}
+  - {id: ward, source: d.mp4, privacy: everything, protect: {obfuscation: blur}}
+"""
+    )
+    found = by_name([each for each in examine(config) if each.area == "Privacy"])
+    assert "% of 200 people" in found["hall"].detail and not found["hall"].ok
+    assert found["hall"].fix is not None and "obfuscation: solid" in found["hall"].fix
+    assert "one zone is published clear" in found["yard"].detail and not found["yard"].ok
+    assert found["desk"].ok and found["ward"].ok
+    assert "Weak: 2, see Privacy" in summary(list(found.values()))
+    assert found["obfuscations"].ok and "pixelate" in found["obfuscations"].detail
+
+
+def test_a_configuration_that_is_none_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no-such-file"):
+        examine(tmp_path / "no-such-file.yaml")
 
 
 def test_summary_counts_what_is_absent() -> None:
