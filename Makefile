@@ -11,7 +11,11 @@ DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	--config-settings editable_mode=compat
 
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4
+# worksteal: the tests of a file stay in one process, so what they share is made once.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# Without caches every test process, and every command that a test starts, compiles all anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-fast test-gpu fuzz check format bench wheel clean
@@ -29,13 +33,16 @@ setup-dev: $(DEV) ## the same, and what tests and checks need
 demo: $(RUNTIME) ## a simulated camera, protected, live in the browser
 	$(VENV)/bin/bauta demo $(ARGS)
 
-# Slow tests run alone: they are live streams, browsers and faults, in real time. 5: nothing to run.
+# Live streams, browsers and faults, in real time, run alone; what is only long runs beside others.
+# 5: nothing to run.
 test: $(DEV) ## all tests
-	@quick=0; slow=0; \
-	$(PY) -m pytest $(SIDE_BY_SIDE) -q -m "not slow" --durations=10 $(ARGS) || [ $$? = 5 ] || quick=1; \
-	$(PY) -m pytest -m slow --durations=25 $(ARGS) || [ $$? = 5 ] || slow=1; \
-	[ $$quick = 0 ] || echo "quick tests failed: their summary stands above the slow ones" >&2; \
-	[ $$quick = 0 ] && [ $$slow = 0 ]
+	@beside=0; alone=0; \
+	$(PY) -m pytest $(SIDE_BY_SIDE) -q -m "not slow or untimed" --durations=10 $(ARGS) \
+		|| [ $$? = 5 ] || beside=1; \
+	$(PY) -m pytest -m "slow and not untimed" --durations=25 $(ARGS) \
+		|| [ $$? = 5 ] || alone=1; \
+	[ $$beside = 0 ] || echo "tests failed: their summary stands above that of the ones alone" >&2; \
+	[ $$beside = 0 ] && [ $$alone = 0 ]
 
 test-fast: $(DEV) ## the tests that take no more than a few seconds each
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)

@@ -24,8 +24,8 @@ def obfuscations() -> Iterator[Finding]:
         AREA,
         "obfuscations",
         weakness(default) is None,
-        f"{default.obfuscation}, the default, tells nobody's name. Of 200 people named by somebody "
-        f"with pictures of them hidden in the same way: {told} (chance {CHANCE_PERCENT:g} %)",
+        f"{default.obfuscation}, the default: nobody is named above chance. Of 200 people named by "
+        f"one who has pictures hidden in the same way: {told} (chance {CHANCE_PERCENT:g} %)",
     )
 
 

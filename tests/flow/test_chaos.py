@@ -26,6 +26,7 @@ def crowd(clip_dir: Path) -> Clip:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_no_order_of_faults_uncovers_a_face(seed: int, crowd: Clip, tmp_path: Path) -> None:
     random_ = random.Random(seed)

@@ -62,6 +62,7 @@ def done(result: Done) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_from_asking_to_the_face(
     console: Console, recorded: Recorded, say: Any, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_hang_is_cut_off_and_the_rest_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_detector_that_hangs_for_ever_ends_in_curtains_not_in_waiting(
     tmp_path: Path, release: threading.Event
 ) -> None:

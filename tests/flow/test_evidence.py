@@ -62,6 +62,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_all_faces_open_again_and_the_picture_is_none_the_worse(
     codec: str, office: Office, people: Clip, tmp_path: Path
@@ -89,6 +90,7 @@ def test_all_faces_open_again_and_the_picture_is_none_the_worse(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_a_sidecar_leaves_the_stream_as_it_was(
     codec: str, office: Office, people: Clip, tmp_path: Path
@@ -127,6 +129,7 @@ def sidecar_of(clip: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_copied_and_cut_it_stays_whole(office: Office, people: Clip, tmp_path: Path) -> None:
     """From container to container and from an IDR picture on, as ffmpeg copies."""
     out = tmp_path / "out.mp4"
@@ -145,6 +148,7 @@ def test_copied_and_cut_it_stays_whole(office: Office, people: Clip, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_lossless_is_the_camera_bit_by_bit(office: Office, people: Clip, tmp_path: Path) -> None:
     out, back = tmp_path / "out.mp4", tmp_path / "back.mp4"
     protect(people.path, out, "--detail", "lossless", *sealed_for(*office.both))
@@ -153,6 +157,7 @@ def test_lossless_is_the_camera_bit_by_bit(office: Office, people: Clip, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_a_key_behind_a_passphrase(people: Clip, tmp_path: Path, office: Office) -> None:
     guarded = new_officer(tmp_path, "court", passphrase=PASSPHRASE)
     assert b"AGE-SECRET-KEY" not in guarded.key.read_bytes()

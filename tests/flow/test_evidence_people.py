@@ -114,6 +114,7 @@ def test_their_boxes_meet(meeting: Meeting) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize("person", [0, 1])
 def test_a_disclosure_shows_one_of_two_who_cross(
     person: int, meeting: Meeting, office: Office, tmp_path: Path
@@ -143,6 +144,7 @@ def test_a_disclosure_shows_one_of_two_who_cross(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_all_keys_show_both_also_where_they_meet(
     meeting: Meeting, office: Office, tmp_path: Path
 ) -> None:

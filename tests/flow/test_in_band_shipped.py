@@ -44,6 +44,7 @@ def psnr_db(one: YuvPlanes, other: YuvPlanes) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize(
     ("codec", "crf", "least_db"),
     # luma, the lowest of the clip's six faces; when written it was 36.6, 35.1, 32.7 and 31.9

@@ -78,6 +78,7 @@ def judged(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.timeout(300)
 def test_leaks_do_not_rise(service: DetectionService) -> None:
     contestants = contestants_of_defaults()
@@ -121,6 +122,7 @@ def sabotaged() -> Iterator[DetectionService]:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_a_worse_detector_is_noticed(sabotaged: DetectionService) -> None:
     (street,) = chosen("street 360p")
     (file, _) = contestants_of_defaults()

@@ -20,6 +20,7 @@ from support.recovered import new_identity
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_the_lines_beside_a_recording_name_the_tracks_of_its_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

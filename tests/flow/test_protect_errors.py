@@ -159,6 +159,7 @@ def test_a_real_process_fails_in_one_line_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_silent_server_is_given_up(tmp_path: Path) -> None:
     with (
         silent_server() as server,

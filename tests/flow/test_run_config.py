@@ -231,6 +231,7 @@ def test_missing_configuration_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_files_are_run_to_their_end(clip: Clip, tmp_path: Path) -> None:
     cameras: list[Tree] = [
         {"id": f"c{n}", "source": str(clip.path), "publish": [str(tmp_path / f"{n}.mp4")]}

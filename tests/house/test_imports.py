@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,16 +69,22 @@ def name(path: Path) -> str:
     return path.relative_to(PIPELINE).as_posix()
 
 
-def imports(path: Path) -> Iterator[str]:
+# What many tests ask of a file is read from it once; the files do not change meanwhile.
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Dotted names, absolute: `from ..errors import X` in pipeline/a/b.py is pipeline.errors.X."""
     package = path.relative_to(ROOT).parent.parts
+    found: list[str] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             parts = [*base, *(node.module.split(".") if node.module else [])]
-            yield from (".".join([*parts, alias.name]) for alias in node.names)
+            found += (".".join([*parts, alias.name]) for alias in node.names)
+    return tuple(found)
 
 
 def test_there_is_something_to_check() -> None:
@@ -167,9 +175,15 @@ def test_tests_and_benchmarks_are_not_imported_by_the_product() -> None:
 # --- the gate ---
 
 
-def calls(path: Path, called: str) -> list[int]:
+def calls(path: Path, called: str) -> tuple[int, ...]:
     """Lines where something called `called` is called, whatever stands before the dot."""
-    lines = []
+    return all_calls(path).get(called, ())
+
+
+@cache
+def all_calls(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """Lines by the last word of what is called."""
+    lines = defaultdict(list)
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             function = node.func
@@ -178,12 +192,12 @@ def calls(path: Path, called: str) -> list[int]:
                 if isinstance(function, ast.Attribute)
                 else getattr(function, "id", "")
             )
-            if last == called:
-                lines.append(node.lineno)
-    return lines
+            lines[last].append(node.lineno)
+    return {last: tuple(found) for last, found in lines.items()}
 
 
-def words(path: Path) -> set[str]:
+@cache
+def words(path: Path) -> frozenset[str]:
     """Every identifier of a file's code: names, attributes, imports, and names in strings."""
     found: set[str] = set()
     for node in ast.walk(tree(path)):
@@ -193,7 +207,7 @@ def words(path: Path) -> set[str]:
             found.add(node.attr)
         elif isinstance(node, ast.alias):
             found.update((node.name, node.asname or ""))
-    return found
+    return frozenset(found)
 
 
 def test_only_the_gate_makes_a_protected_frame() -> None:

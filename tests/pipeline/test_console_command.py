@@ -72,6 +72,7 @@ def test_wrong_use_is_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_it_is_stopped(
     end: signal.Signals, recordings: Path, state: Path, tmp_path: Path

@@ -172,6 +172,7 @@ def test_the_process_has_no_part_of_the_live_path() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_a_console_that_dies_comes_back_with_the_stream(
     plan: ConsolePlan, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,6 +265,7 @@ def test_new_cameras_need_no_new_process_and_folders_do(plan: ConsolePlan, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_a_console_that_cannot_start_is_one_line_and_is_tried_again(
     plan: ConsolePlan, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

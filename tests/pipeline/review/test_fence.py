@@ -227,6 +227,7 @@ def id_of(plan: ConsolePlan, name: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.timeout(180)
 def test_the_real_console_does_all_that_it_should(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -557,6 +557,7 @@ def test_a_disk_that_fails_to_sync(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_several_processes_write_one_chain(tmp_path: Path) -> None:
     path = tmp_path / "state" / "audit.jsonl"
     identity = Identity(str(pyrage.x25519.Identity.generate()))

@@ -191,7 +191,11 @@ def is_there(regions: list[bytes], secret: bytes) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads another process's memory by /proc")
 @pytest.mark.parametrize(
-    "groups", ["one", pytest.param("two, one with a threshold", marks=pytest.mark.slow)]
+    "groups",
+    [
+        "one",
+        pytest.param("two, one with a threshold", marks=[pytest.mark.slow, pytest.mark.untimed]),
+    ],
 )
 @pytest.mark.parametrize("holding", ["nothing is held", "all is held"])
 def test_what_is_past_is_not_in_the_memory(groups: str, holding: str) -> None:

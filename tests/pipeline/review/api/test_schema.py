@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from pipeline.review.api.access import ACCESS
 from support.console import Console, a_fact, running_console
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.untimed]
 NAMES = ("guard", "chief", "root", None)
 EXAMPLES = 3  # of each route, role and kind
 CHECKS = [

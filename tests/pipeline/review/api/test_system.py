@@ -354,6 +354,7 @@ def test_the_page_and_all_its_files(console: Console) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 @pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_the_page_of_the_api_shows_every_route(console: Console, tmp_path: Path) -> None:
     with Browser(f"{console.url}api/docs", tmp_path / "profile") as browser:

@@ -234,6 +234,7 @@ def test_what_no_database_holds_is_given_up(
 
 
 @pytest.mark.slow
+@pytest.mark.untimed
 def test_who_walked_through_just_now_is_found(database: Database, folder: Path) -> None:
     """In a segment of five minutes, while it is written, by the thread as it runs."""
     recorder = Recorder(folder, stream_of(300, one_who_walks), segment=300)
