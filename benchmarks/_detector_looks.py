@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
+from pathlib import Path
 
 from engines import Catalog, open_engine
+from engines.ov import OpenVinoEngine
 from pipeline.detect.detector import EngineDetector
 from pipeline.detect.scales import merged
 from pipeline.frames import Detections, planes_of
@@ -25,9 +27,15 @@ class View:
 
     model: str  # a key of configs/models.yaml
     size_px: tuple[int, int]  # of the network's input
+    int8_path: Path | None = None  # what runs in place of the model's own file
+
+    @property
+    def network(self) -> str:
+        """For tables."""
+        return self.model if self.int8_path is None else f"{self.model} int8"
 
     def __str__(self) -> str:
-        return f"{self.model} {self.size_px[0]}x{self.size_px[1]}"
+        return f"{self.network} {self.size_px[0]}x{self.size_px[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,11 @@ class Look:
     @property
     def name(self) -> str:
         """For tables."""
-        model = self.views[0].model
-        if any(view.model != model for view in self.views):
+        network = self.views[0].network
+        if any(view.network != network for view in self.views):
             return " + ".join(map(str, self.views))
         sizes = [f"{view.size_px[0]}x{view.size_px[1]}" for view in self.views]
-        return f"{model} {' + '.join(sizes)}"
+        return f"{network} {' + '.join(sizes)}"
 
 
 SIZES_PX = ((480, 288), (640, 384), (960, 544), (1280, 736))
@@ -81,26 +89,38 @@ def opened(view: View, min_score: float, threads: int) -> EngineDetector:
     """A catalogued model at any input size. Raises EngineError."""
     entry = Catalog.load(config_path("models.yaml")).entry(view.model)
     entry = with_changes(entry, input_size_px=view.size_px)
-    return EngineDetector(entry, open_engine(entry, threads=threads), min_score=min_score)
+    if view.int8_path is None:
+        return EngineDetector(entry, open_engine(entry, threads=threads), min_score=min_score)
+    engine = OpenVinoEngine(
+        view.int8_path,
+        name=view.network,
+        input_name=entry.input_name,
+        size_px=view.size_px,
+        threads=threads,
+    )
+    return EngineDetector(entry, engine, min_score=min_score)
 
 
-def look_through(view: View, pictures: Sequence[Picture], min_score: float, threads: int) -> Seen:
-    """Every picture once, one at a time. Raises EngineError."""
-    detector = opened(view, min_score, threads)
-    try:
+def look_through(
+    detectors: Mapping[View, EngineDetector], pictures: Sequence[Picture]
+) -> dict[View, Seen]:
+    """Every picture once, one at a time. Raises EngineError.
+
+    The views take turns picture by picture: what else the machine does then slows all alike.
+    """
+    for detector in detectors.values():
         for _ in range(WARM_UP_RUNS):
             detector.detect([detector.prepare(planes_of(pictures[0].image))])
-        seen = Seen()
-        for picture in pictures:
-            planes = planes_of(picture.image)
+    seen = {view: Seen() for view in detectors}
+    for picture in pictures:
+        planes = planes_of(picture.image)
+        for view, detector in detectors.items():
             cpu, started = time.process_time(), time.perf_counter()
             (found,) = detector.detect([detector.prepare(planes)])
-            seen.ms.append((time.perf_counter() - started) * 1e3)
-            seen.cpu_ms.append((time.process_time() - cpu) * 1e3)
-            seen.found.append(found)
-        return seen
-    finally:
-        detector.close()
+            seen[view].ms.append((time.perf_counter() - started) * 1e3)
+            seen[view].cpu_ms.append((time.process_time() - cpu) * 1e3)
+            seen[view].found.append(found)
+    return seen
 
 
 def together(views: Sequence[Seen]) -> Seen:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ._leak_pictures import _BARS, _text, _write
+from ._leak_pictures import BARS, text_on, write_png
 from ._similarity import U8
 
 WIDTH_PX, PANEL_PX, LEGEND_LINE_PX = 980, 400, 18
@@ -42,12 +42,12 @@ def front_plot(points: Sequence[Point], panels: Sequence[str], path: Path) -> No
         column, row = divmod(number, rows - 1)
         at = (_LEFT_PX + column * WIDTH_PX // 2, PANEL_PX + 12 + row * LEGEND_LINE_PX)
         _mark(paper, (at[0], at[1] - 4), number, is_filled=True)
-        _text(paper, f"{_letter(number)}  {name}", (at[0] + 12, at[1]), 0.42)
+        text_on(paper, f"{_letter(number)}  {name}", (at[0] + 12, at[1]), 0.42)
     said = ", ".join(
         f"{'filled' if score == scores[0] else 'hollow'}: score above {score:g}" for score in scores
     )
-    _text(paper, said, (_LEFT_PX - 4, PANEL_PX + 12 + (rows - 1) * LEGEND_LINE_PX), 0.42)
-    _write(paper, path)
+    text_on(paper, said, (_LEFT_PX - 4, PANEL_PX + 12 + (rows - 1) * LEGEND_LINE_PX), 0.42)
+    write_png(paper, path)
 
 
 def nice_ceiling(value: float) -> float:
@@ -62,9 +62,9 @@ def _panel(
     shown = [(point, recall) for point in points if (recall := point.recalls[place]) is not None]
     left, right = span_px[0] + _LEFT_PX, span_px[1] - _RIGHT_PX
     top, bottom = _TOP_PX, PANEL_PX - _BOTTOM_PX
-    _text(paper, title, (left, 20), 0.5)
+    text_on(paper, title, (left, 20), 0.5)
     if not shown:
-        _text(paper, "no such faces", (left + 20, (top + bottom) // 2), 0.5)
+        text_on(paper, "no such faces", (left + 20, (top + bottom) // 2), 0.5)
         return
     most_ms = nice_ceiling(1.05 * max(point.cpu_ms for point, _ in shown))
     least = max(0, math.floor(min(recall for _, recall in shown) * 20 - 0.2)) / 20
@@ -78,19 +78,19 @@ def _panel(
     for step in range(_STEPS + 1):
         recall, ms = least + (1 - least) * step / _STEPS, most_ms * step / _STEPS
         cv2.line(paper, (left, up(recall)), (right, up(recall)), (225, 225, 225), 1)
-        _text(paper, f"{recall:.2f}", (span_px[0] + 14, up(recall) + 4))
-        _text(paper, f"{ms:g}", (across(ms) - 8, bottom + 16))
-    _text(paper, "CPU ms a look", (right - 90, bottom + 32))
+        text_on(paper, f"{recall:.2f}", (span_px[0] + 14, up(recall) + 4))
+        text_on(paper, f"{ms:g}", (across(ms) - 8, bottom + 16))
+    text_on(paper, "CPU ms a look", (right - 90, bottom + 32))
     names = list(dict.fromkeys(point.name for point in points))
     filled = min(point.min_score for point in points)
     for point, recall in shown:
         number, at = names.index(point.name), (across(point.cpu_ms), up(recall))
         _mark(paper, at, number, is_filled=point.min_score == filled)
-        _text(paper, _letter(number), (at[0] + 7, at[1] - 5), 0.42)
+        text_on(paper, _letter(number), (at[0] + 7, at[1] - 5), 0.42)
 
 
 def _mark(paper: U8, at: tuple[int, int], number: int, *, is_filled: bool) -> None:
-    colour = _BARS[number % len(_BARS)]
+    colour = BARS[number % len(BARS)]
     cv2.circle(paper, at, 5, colour, -1 if is_filled else 1, cv2.LINE_AA)
 
 

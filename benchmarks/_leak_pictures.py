@@ -27,7 +27,7 @@ PAIRS_ACROSS = 4
 MOST = 48
 MOST_OF_A_CLIP = 4  # one picture of a crowd would fill the sheet
 _FRAME_COLOUR = (60, 220, 60)  # RGB, around the true box
-_BARS = (
+BARS = (
     (40, 90, 170),
     (90, 160, 220),
     (200, 90, 60),
@@ -91,7 +91,7 @@ class WorstLeaks:
             np.concatenate(blocks[first : first + PAIRS_ACROSS], axis=1)
             for first in range(0, len(blocks), PAIRS_ACROSS)
         ]
-        _write(np.concatenate(rows), path)
+        write_png(np.concatenate(rows), path)
         return True
 
 
@@ -121,7 +121,7 @@ def _block(cell: Cell) -> U8:
     pair = np.concatenate([cell.before, cell.after], axis=1)
     band = np.full((CAPTION_PX, pair.shape[1], 3), 255, np.uint8)
     for line, text in enumerate(cell.caption):
-        _text(band, text, (2, 12 + 13 * line))
+        text_on(band, text, (2, 12 + 13 * line))
     block = np.concatenate([pair, band])
     return np.pad(block, ((0, GAP_PX), (0, 4 * GAP_PX), (0, 0)), constant_values=255)
 
@@ -134,37 +134,37 @@ def bar_plot(
     paper = np.full((height, width, 3), 255, np.uint8)
     most = max((value or 0.0 for values in series.values() for value in values), default=0.0)
     most = max(most, 1.0) * 1.1
-    _text(paper, title, (left, 20), 0.5)
+    text_on(paper, title, (left, 20), 0.5)
     for step in range(5):
         y = round(bottom - (bottom - top) * step / 4)
         cv2.line(paper, (left, y), (width - 20, y), (225, 225, 225), 1)
-        _text(paper, f"{most * step / 4:.1f} %", (6, y + 4))
+        text_on(paper, f"{most * step / 4:.1f} %", (6, y + 4))
     room = (width - 20 - left) / len(groups)
     entry = (width - left) // max(len(series), 4)  # of the legend
     thick = room * 0.8 / max(len(series), 1)
     for place, (name, values) in enumerate(series.items()):
-        colour = _BARS[place % len(_BARS)]
-        _text(paper, name, (left + 24 + entry * place, height - 12), 0.42)
+        colour = BARS[place % len(BARS)]
+        text_on(paper, name, (left + 24 + entry * place, height - 12), 0.42)
         at = (left + 4 + entry * place, height - 22)
         cv2.rectangle(paper, at, (at[0] + 14, at[1] + 10), colour, -1)
         for group, value in enumerate(values):
             x = round(left + room * (group + 0.1) + thick * place)
             if value is None:
-                _text(paper, "-", (x + 4, bottom - 4))
+                text_on(paper, "-", (x + 4, bottom - 4))
                 continue
             y = round(bottom - (bottom - top) * value / most)
             cv2.rectangle(paper, (x, y), (round(x + thick - 3), bottom), colour, -1)
-            _text(paper, f"{value:.2f}", (x, y - 4))
+            text_on(paper, f"{value:.2f}", (x, y - 4))
     for group, label in enumerate(groups):
-        _text(paper, label, (round(left + room * (group + 0.1)), bottom + 18), 0.45)
-    _write(paper, path)
+        text_on(paper, label, (round(left + room * (group + 0.1)), bottom + 18), 0.45)
+    write_png(paper, path)
 
 
-def _text(paper: U8, text: str, at: tuple[int, int], scale: float = 0.36) -> None:
+def text_on(paper: U8, text: str, at: tuple[int, int], scale: float = 0.36) -> None:
     cv2.putText(paper, text, at, _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
 
 
-def _write(picture: U8, path: Path) -> None:
+def write_png(picture: U8, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         raise OSError(f"{path}: cannot be written")

@@ -77,7 +77,7 @@ class Still:
 def still_clips(count: int, seed: int) -> Iterator[LeakClip | str]:
     """So many stills, a third of them WIDER's, and a pan for every sixth of either set."""
     rng = np.random.default_rng(seed)
-    wider, street = _wider(count // 3, rng), _street(count - count // 3, rng)
+    wider, street = wider_stills(count // 3, rng), street_stills(count - count // 3, rng)
     if not wider and not street:
         yield "labelled stills left out, one portrait instead; set BAUTA_TESTDATA"
         street = [_portrait()]
@@ -110,7 +110,7 @@ def _labels(name: str) -> tuple[dict[str, Any], Path] | None:
     return labels, folder / "faces" / f"{name}.zip"
 
 
-def _street(count: int, rng: np.random.Generator) -> list[Still]:
+def street_stills(count: int, rng: np.random.Generator) -> list[Still]:
     if (found := _labels("facemask_853")) is None:
         return []
     labels, archive = found
@@ -124,7 +124,7 @@ def _street(count: int, rng: np.random.Generator) -> list[Still]:
     return stills
 
 
-def _wider(count: int, rng: np.random.Generator) -> list[Still]:
+def wider_stills(count: int, rng: np.random.Generator) -> list[Still]:
     if (found := _labels("widerface_val")) is None:
         return []
     labels, archive = found

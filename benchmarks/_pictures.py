@@ -17,7 +17,7 @@ from . import clips
 from ._leak_judge import BANDS
 from ._leak_made import SMALL, made_clips
 from ._leak_recorded import CLIPS, recorded_clips
-from ._leak_stills import Still, _street, _wider
+from ._leak_stills import Still, street_stills, wider_stills
 from ._leak_truth import LEAST_VISIBLE, LeakClip, TrueFace, face_of_box
 from .report import progress
 
@@ -126,8 +126,8 @@ def recorded_sets(count: int) -> Iterator[PictureSet | str]:
 
 def still_sets(count: int) -> Iterator[PictureSet | str]:
     """Labelled pictures."""
-    wider = _wider(count, np.random.default_rng(_SEED))
-    street = _street(count, np.random.default_rng(_SEED))
+    wider = wider_stills(count, np.random.default_rng(_SEED))
+    street = street_stills(count, np.random.default_rng(_SEED))
     for name, stills, width_px in (
         ("WIDER", wider, None),
         (f"WIDER, {NARROW_PX} wide", wider, NARROW_PX),

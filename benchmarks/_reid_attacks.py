@@ -14,14 +14,15 @@ from functools import cached_property, partial
 from ._recognizers import Recognizer
 from ._reid_judge import Found, Judge
 from ._reid_people import Lineup, People, shrunk
-from ._reid_protect import DEFAULT, UNSCALED, Protector, Setting, region_alone
+from ._reid_protect import DEFAULT, STRENGTHS, UNSCALED, Protector, Setting, region_alone
 from ._reid_restore import Restorer, Target
 from ._reid_tables import CLEAR, SHEET_FACES, Results, size_row
 from ._similarity import U8
 
 SLOW = ("dlib",)
 WHOLE_GALLERIES = 2  # 400 people: what surroundings tell is a larger share
-SLOW_STRENGTHS = {"pixelate": (DEFAULT.strength, 0.5), "blur": (DEFAULT.strength,)}
+SLOW_STRENGTHS = {"pixelate": (DEFAULT.strength, 1.0), "noise": (DEFAULT.strength,)}
+LEARNED_STRENGTHS = (STRENGTHS[0], DEFAULT.strength)
 MOVING = ("pixelate",)  # other obfuscations say no more in several frames than in one
 
 Stage = tuple[str, Callable[[], None]]
@@ -30,27 +31,33 @@ Stage = tuple[str, Callable[[], None]]
 
 def decides(setting: Setting) -> bool:
     """Slow recognizers see these alone."""
-    if setting.model is not None or setting.obfuscation in UNSCALED:
+    if setting.obfuscation in UNSCALED:
         return True
     return setting.strength in SLOW_STRENGTHS.get(setting.obfuscation, ())
 
 
 def has_whole(setting: Setting) -> bool:
-    """Surroundings are the same behind every strength: two are enough."""
-    return setting.strength in (None, DEFAULT.strength, 0.5)
+    """Surroundings are the same behind every strength: one is enough."""
+    return setting.strength in (None, DEFAULT.strength)
 
 
 def targets_of(settings: Sequence[Setting], frames: int) -> list[Target]:
     """What restoration is learned for: one frame of each, and several where that says more.
 
-    Not for what leaves nothing of the face: there is nothing to learn from. Noise leaves its mean,
-    whatever the strength: the first will do.
+    Not for what leaves nothing of the face: there is nothing to learn from. But a keyed protector's
+    texture is made of the face, whatever it lies over. Where strength is more than the default's,
+    less is left. Noise leaves its mean, whatever the strength.
     """
-    kept = [each for each in settings if each.obfuscation not in UNSCALED]
-    noisy = [each for each in kept if each.obfuscation == "noise"]
-    kept = [each for each in kept if each not in noisy[1:]]
+    kept = [each for each in settings if each.model is not None or _leaves_something(each)]
     moving = [each for each in kept if each.obfuscation in MOVING and each.model is None]
     return [Target(each) for each in kept] + [Target(each, frames) for each in moving if frames > 1]
+
+
+def _leaves_something(setting: Setting) -> bool:
+    if setting.strength is None:
+        return False
+    is_noise = setting.obfuscation == "noise"
+    return setting.strength in ((DEFAULT.strength,) if is_noise else LEARNED_STRENGTHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ class Attacker:
         if {"naive", "parrot"} & set(options.attacks):
             for setting in settings:
                 yield setting.name, partial(self._hidden, setting)
-        for size_px in options.sizes[1::2] if self._is_slow else options.sizes:
+        for size_px in () if self._is_slow else options.sizes:
             yield f"clear faces of {size_px} px", partial(self._small, size_px)
         if "restored" in options.attacks:
             for target in targets_of(settings, options.frames):
@@ -134,20 +141,23 @@ class Attacker:
 
     @cached_property
     def _views(self) -> dict[bool, list[View]]:
-        """Of everybody and, keyed True, of held-out people: regions, and fewer whole crops."""
-        return {
-            is_held_out: [
-                View.of(lineup, self._recognizers, alone=True),
-                View.of(lineup.part(WHOLE_GALLERIES), self._recognizers, alone=False),
-            ]
-            for is_held_out, lineup in ((False, self._everybody), (True, self._held_out))
-        }
+        """Of everybody and, keyed True, of held-out people: regions, and fewer whole crops.
+
+        Slow recognizers see no whole crops.
+        """
+        found = {}
+        for is_held_out, lineup in ((False, self._everybody), (True, self._held_out)):
+            found[is_held_out] = [View.of(lineup, self._recognizers, alone=True)]
+            if not self._is_slow:
+                whole = lineup.part(WHOLE_GALLERIES)
+                found[is_held_out].append(View.of(whole, self._recognizers, alone=False))
+        return found
 
     def _clear(self) -> None:
         views = self._views[False]
-        region, whole = (view.find_clear() for view in views)
+        region, *whole = (view.find_clear() for view in views)
         for name in region:
-            self._results.add(CLEAR, "naive", region[name][0], whole[name][0])
+            self._results.add(CLEAR, "naive", region[name][0], *(each[name][0] for each in whole))
         self._show(CLEAR, views[0].lineup.probes)
 
     def _hidden(self, setting: Setting) -> None:
@@ -155,7 +165,7 @@ class Attacker:
         options = self._options
         lineup = self._everybody if setting.model is None else self._held_out
         views = self._views[setting.model is not None]
-        if self._is_slow or not has_whole(setting):
+        if not has_whole(setting):
             views = views[:1]
         protector = Protector(setting, crop_px=options.crop_px, seed=options.seed)
         hidden = replace(
@@ -179,13 +189,14 @@ class Attacker:
         probes, known = (
             shrunk(pictures, size_px) for pictures in (judge.lineup.probes, judge.lineup.known)
         )
-        galleries = [None] if self._is_slow else [None, known]
         for each in self._recognizers:
-            found = judge.find(probes, each, galleries)
+            found = judge.find(probes, each, [None, known])
             self._results.sizes.append(size_row(size_px, found))
 
     def _restored(self, target: Target, restorer: Callable[[], Restorer]) -> None:
-        """With the linear guess alone, and with the network after it; slow ones see the last."""
+        """The linear guess, what the network makes of it, and a guess of what a recognizer would
+        see in the face. Slow ones look at the last picture.
+        """
         options = self._options
         seen = target.seen(self._held_out.probes, crop_px=options.crop_px, seed=options.seed)
         ways = {"restored linear": restorer().guess(seen, target)}
@@ -199,3 +210,8 @@ class Attacker:
             for each in self._recognizers:
                 (found,) = self._views[True][0].judge.find(pictures, each)
                 self._results.add(target.setting.name, way + suffix, found)
+        for each in self._recognizers:
+            if each.name in restorer().known_vectors:
+                vectors = restorer().vectors(seen, target, each)
+                found = self._views[True][0].judge.find_vectors(vectors, each)
+                self._results.add(target.setting.name, f"restored vector{suffix}", found)

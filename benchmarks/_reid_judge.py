@@ -112,6 +112,10 @@ class Judge:
             for each in galleries
         ]
 
+    def find_vectors(self, probes: F32, recognizer: Recognizer) -> Found:
+        """(P, D) that somebody made without a picture, among the clear ones."""
+        return compared(probes, self._known[recognizer.name], self.lineup, recognizer)
+
 
 def embedded(pictures: U8, recognizer: Recognizer) -> F32:
     """(N, D); a picture that is everybody's is looked at once."""

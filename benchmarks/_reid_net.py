@@ -12,7 +12,7 @@ from .report import progress
 
 _CHANNELS = (32, 48, 64)
 _BATCH = 32
-_RATE = 2e-3
+_RATE = 5e-4  # four times as much, and it does not learn at all
 _EDGES = 0.5  # of the loss: a mean of all possible faces is smooth, and recognizers want edges
 
 

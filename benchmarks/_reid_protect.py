@@ -35,7 +35,9 @@ from ._flow_scenes import CENTRE_PX, HALF_PX
 from ._similarity import F64, U8
 
 UNSCALED = ("solid", "mask")  # nothing of the original is left: strength says nothing
-STRENGTHS = (0.1, 0.15, 0.25, 0.35, 0.5, 0.75)
+# 0.1 is too mild for anybody: what an attack makes of it says whether the attack works at all
+STRENGTHS = (0.1, 0.25, 0.5, 1.0)
+KEYED_OVER = ("pixelate", "noise", "solid", "mask")  # under a keyed protector: blur is no better
 DEFAULT = ProtectSettings()
 # From frame to frame a face moves by parts of a pixel, and its box is off by a few hundredths of
 # its side, in place and in size: then pixelation has other cells.
@@ -74,13 +76,19 @@ class Setting:
 def all_settings(
     obfuscations: Sequence[str], strengths: Sequence[float], models: Sequence[str]
 ) -> list[Setting]:
-    """Every obfuscation at every strength, and the keyed protectors at the defaults."""
+    """Every obfuscation at every strength, and the keyed protectors at the default strength."""
     plain = [
         Setting(name, strength)
         for name in obfuscations
         for strength in ((None,) if name in UNSCALED else strengths)
     ]
-    return plain + [Setting(DEFAULT.obfuscation, DEFAULT.strength, model) for model in models]
+    keyed = [
+        Setting(name, None if name in UNSCALED else DEFAULT.strength, model)
+        for model in models
+        for name in obfuscations
+        if name in KEYED_OVER
+    ]
+    return plain + keyed
 
 
 class Protector:

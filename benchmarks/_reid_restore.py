@@ -3,9 +3,10 @@
 Per setting a linear guess: ridge regression from the protected crop to principal components of
 faces (_jigsaw.py). Where information was only mixed, as by blur and pixelation, that finds most of
 it. One small U-Net for all settings then corrects protected crop and guess together; it learns on
-people on whom no guess was learned, since a guess for one who taught it is too good. From video:
-the mean of some frames, laid over each other, in place of the crop; each is pixelated along other
-lines.
+people on whom no guess was learned, since a guess for one who taught it is too good. And without
+any picture: ridge regression from the crop straight to a recognizer's vector, since who wants a
+name needs no face. From video: the mean of some frames, laid over each other, in place of the crop;
+each is pixelated along other lines.
 
 The attacker sees the region alone (_reid_protect.py), and is taught clear faces with as little
 beside them. Works at 56 px, enlarged again for the recognizers: detail of two pixels is finer than
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from engines.train.data import FACE_PX
 
 from . import clips
 from ._jigsaw import FacePrior, Ridge
+from ._recognizers import Recognizer
 from ._reid_protect import Protector, Setting, region_alone
 from ._similarity import F32, U8
 from .report import progress
@@ -34,9 +36,10 @@ from .report import progress
 WORK_PX = 56
 LUMA_PX, CHROMA_PX = 28, 10  # what the guess sees: 28 * 28 + 2 * 10 * 10 = 984 numbers
 PRIOR_FACES = 2000
-NET_SHARE = 0.15  # of the other people: taught to the network
+NET_SHARE = 0.15  # of the other pictures: taught to the network
+CHECK_SHARE = 0.02  # of them: what was learned is checked on these
 SLOW_DIVISOR = 4  # fusing costs, and so do many frames: fewer examples
-_VERSION = 2  # raise it when anything here changes what is learned
+_VERSION = 4  # raise it when anything here changes what is learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,29 @@ class Lesson:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Mean absolute errors in levels of 255, regions and what is beside them, on unknown faces."""
+
+    mean_face: float  # of who knows nothing but what faces look like
+    guess: float
+    net: float | None
+
+
 class Restorer:
     """Learned attacks on some targets."""
 
-    def __init__(self, prior: FacePrior, guesses: Mapping[str, Ridge], net: Any) -> None:
+    def __init__(
+        self,
+        prior: FacePrior,
+        guesses: Mapping[str, Ridge],
+        net: Any,
+        errors: Mapping[str, Errors],
+        known_vectors: Mapping[str, Mapping[str, Ridge]],
+    ) -> None:
+        """By the targets' names; `known_vectors` by those of recognizers, and then of targets."""
         self._prior, self._guesses, self._net = prior, guesses, net
+        self.errors, self.known_vectors = errors, known_vectors
 
     @property
     def has_net(self) -> bool:
@@ -92,44 +113,85 @@ class Restorer:
 
         return region_alone(_large(corrected(self._net, _small(seen), guess)))
 
+    def vectors(self, seen: U8, target: Target, recognizer: Recognizer) -> F32:
+        """(N, D) of unit length: what `recognizer` would make of the clear faces, guessed."""
+        ridge = self.known_vectors[recognizer.name][target.name]
+        found = ridge.predict(_features(seen))
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / np.maximum(lengths, 1e-6), np.float32)
 
-def learn(others: U8, targets: Sequence[Target], lesson: Lesson) -> tuple[Restorer, str | None]:
-    """From the cache, or anew; a note where there is no network."""
+
+def learn(
+    others: U8, targets: Sequence[Target], lesson: Lesson, recognizers: Sequence[Recognizer]
+) -> tuple[Restorer, str | None]:
+    """From the cache, or anew; a note where there is no network.
+
+    `recognizers`: whose vectors, of unit length, are guessed as well.
+    """
     try:
         from . import _reid_net
     except ImportError:
-        return _learned(others, targets, lesson, None), "no torch: restored by linear guess alone"
-    path = clips.cache_folder() / f"reid-{_digest(others, targets, lesson)}.pt"
+        restorer = _learned(others, targets, lesson, recognizers, None)
+        return restorer, "no torch: restored by linear guess alone"
+    path = clips.cache_folder() / f"reid-{_digest(others, targets, lesson, recognizers)}.pt"
     if path.is_file():
         return _opened(path, _reid_net), None
-    restorer = _learned(others, targets, lesson, _reid_net)
+    restorer = _learned(others, targets, lesson, recognizers, _reid_net)
     _keep(restorer, path)
     return restorer, None
 
 
-def _learned(others: U8, targets: Sequence[Target], lesson: Lesson, net: Any) -> Restorer:
-    for_net = max(4, round(NET_SHARE * len(others)))
-    taught, kept = others[:-for_net], others[-for_net:]
-    faces = _small(region_alone(taught))
+def _learned(
+    others: U8,
+    targets: Sequence[Target],
+    lesson: Lesson,
+    recognizers: Sequence[Recognizer],
+    net: Any,
+) -> Restorer:
+    for_check, for_net = (max(4, round(s * len(others))) for s in (CHECK_SHARE, NET_SHARE))
+    taught, kept, unknown = np.split(others, [-for_net - for_check, -for_check])
+    shown = region_alone(taught)
+    vectors = {each.name: each.embed(shown) for each in recognizers}
+    known_vectors: dict[str, dict[str, Ridge]] = {name: {} for name in vectors}
+    faces = _small(shown)
     prior = FacePrior.fit(faces[:PRIOR_FACES])
     codes = prior.encode(faces)
     guesses: dict[str, Ridge] = {}
     examples: list[tuple[F32, F32, F32]] = []
+    checks: dict[str, tuple[F32, F32]] = {}
+    truth = _small(region_alone(unknown))
     for number, target in enumerate(targets):
         progress(f"learning to restore: {target.name}")
         divisor = SLOW_DIVISOR if target.setting.model or target.frames > 1 else 1
         count, few = len(taught) // divisor, max(2, for_net // divisor)
-        both = np.concatenate([taught[:count], kept[:few]])
-        seen = target.seen(both, crop_px=lesson.crop_px, seed=lesson.seed + 1000 + number)
-        ridge = guesses[target.name] = Ridge.fit(_features(seen[:count]), codes[:count])
-        unknown = seen[count:]
-        examples.append(
-            (_small(unknown), _guessed(unknown, ridge, prior), _small(region_alone(kept[:few])))
+        all_three = np.concatenate([taught[:count], kept[:few], unknown])
+        seen = target.seen(all_three, crop_px=lesson.crop_px, seed=lesson.seed + 1000 + number)
+        known, new, last = np.split(seen, [count, count + few])
+        features = _features(known)
+        ridge = guesses[target.name] = Ridge.fit(features, codes[:count])
+        for name, wanted_vectors in vectors.items():
+            known_vectors[name][target.name] = Ridge.fit(features, wanted_vectors[:count])
+        wanted = _small(region_alone(kept[:few]))
+        examples.append((_small(new), _guessed(new, ridge, prior), wanted))
+        checks[target.name] = _small(last), _guessed(last, ridge, prior)
+    trained = None
+    if net is not None and lesson.steps:
+        hidden, guess, wanted = (np.concatenate(part) for part in zip(*examples, strict=True))
+        trained = net.train(hidden, guess, wanted, lesson.steps, lesson.seed)
+    mean_face = _levels_off(faces.mean(axis=0), truth)
+    errors = {
+        name: Errors(
+            mean_face,
+            _levels_off(guess, truth),
+            None if trained is None else _levels_off(net.corrected(trained, hidden, guess), truth),
         )
-    if net is None or not lesson.steps:
-        return Restorer(prior, guesses, None)
-    hidden, guess, truth = (np.concatenate(part) for part in zip(*examples, strict=True))
-    return Restorer(prior, guesses, net.train(hidden, guess, truth, lesson.steps, lesson.seed))
+        for name, (hidden, guess) in checks.items()
+    }
+    return Restorer(prior, guesses, trained, errors, known_vectors)
+
+
+def _levels_off(found: F32, truth: F32) -> float:
+    return 255 * float(np.abs(np.clip(found, 0, 1) - truth).mean())
 
 
 def _features(seen: U8) -> F32:
@@ -167,8 +229,11 @@ def _large(pictures: F32) -> U8:
 # --- the cache ---
 
 
-def _digest(others: U8, targets: Sequence[Target], lesson: Lesson) -> str:
-    facts = repr((_VERSION, sorted(target.name for target in targets), lesson, others.shape))
+def _digest(
+    others: U8, targets: Sequence[Target], lesson: Lesson, recognizers: Sequence[Recognizer]
+) -> str:
+    names = sorted(target.name for target in targets), sorted(each.name for each in recognizers)
+    facts = repr((_VERSION, names, lesson, others.shape))
     digest = hashlib.sha256(facts.encode())
     # the obfuscators' own code is part of what was learned: their output stands for it
     for target in sorted(set(targets), key=lambda each: each.name):
@@ -190,6 +255,11 @@ def _keep(restorer: Restorer, path: Path) -> None:
             "prior": tensors(restorer._prior),
             "guesses": {name: tensors(ridge) for name, ridge in restorer._guesses.items()},
             "net": None if net is None else net.state_dict(),
+            "errors": {name: asdict(each) for name, each in restorer.errors.items()},
+            "known_vectors": {
+                recognizer: {name: tensors(ridge) for name, ridge in ridges.items()}
+                for recognizer, ridges in restorer.known_vectors.items()
+            },
         },
         part,
     )
@@ -211,4 +281,9 @@ def _opened(path: Path, reid_net: Any) -> Restorer:
         net.load_state_dict(state["net"])
         net.eval()
     guesses = {name: Ridge(**arrays(each)) for name, each in state["guesses"].items()}
-    return Restorer(FacePrior(**arrays(state["prior"])), guesses, net)
+    errors = {name: Errors(**each) for name, each in state["errors"].items()}
+    known_vectors = {
+        recognizer: {name: Ridge(**arrays(each)) for name, each in ridges.items()}
+        for recognizer, ridges in state["known_vectors"].items()
+    }
+    return Restorer(FacePrior(**arrays(state["prior"])), guesses, net, errors, known_vectors)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ._reid_judge import FAILS, HOLDS, UNCLEAR, Found, PixelComparison, limit_of, worst_of
 from ._reid_protect import Setting
+from ._reid_restore import Errors
 from ._sheets import line_plot
 from ._similarity import U8, wilson
 from .report import Column, Row, Value, progress
@@ -56,6 +57,12 @@ SIZE_COLUMNS = (
     Column("match", "match %"),
     Column("match_chance", "chance %"),
     Column("parrot_rank1", "both small: rank-1 %"),
+)
+LEARNED_COLUMNS = (
+    Column("target", "learned for, frames"),
+    Column("mean_face", "mean face: levels off"),
+    Column("guess", "linear"),
+    Column("net", "network"),
 )
 
 
@@ -111,10 +118,15 @@ def percent(interval: tuple[float, float]) -> str:
 
 
 def size_row(size_px: int, found: Sequence[Found]) -> Row:
-    """Among clear pictures, and where there is a second, among small ones."""
-    row = row_of(CLEAR, "naive", found[0])
-    small = 100 * found[1].rank1 if len(found) > 1 else None
-    return {**row, "size_px": size_px, "parrot_rank1": small}
+    """Among clear pictures, and among small ones."""
+    clear, small = found
+    row = row_of(CLEAR, "naive", clear)
+    return {**row, "size_px": size_px, "parrot_rank1": 100 * small.rank1}
+
+
+def learned_rows(errors: Mapping[str, Errors]) -> list[Row]:
+    """How far off a restoration is, by target: see Errors."""
+    return [{"target": name, **asdict(each)} for name, each in errors.items()]
 
 
 def summary(

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import reidentify
-from benchmarks._reid_attacks import View, decides, targets_of
+from benchmarks._reid_attacks import Attacker, View, decides, targets_of
 from benchmarks._reid_judge import (
     FAILS,
     HOLDS,
@@ -32,7 +32,7 @@ from benchmarks._reid_protect import (
     region_alone,
 )
 from benchmarks._reid_restore import Lesson, Target, learn
-from benchmarks._reid_tables import ATTACKS, notes_of, row_of, summary
+from benchmarks._reid_tables import ATTACKS, Results, notes_of, row_of, summary
 from pipeline.protect.obfuscate import GREY
 
 MIDDLE = (slice(40, 90), slice(30, 70))  # of the face, in a crop
@@ -195,16 +195,25 @@ def test_a_fused_face_follows_its_obfuscation(people: People, crop_px: int) -> N
 
 def test_strength_says_nothing_of_a_mask() -> None:
     chosen = all_settings(("pixelate", "mask"), STRENGTHS, ("proface-s-video",))
-    assert [each.name for each in chosen[-2:]] == ["mask", "proface-s-video: pixelate 0.25"]
-    assert len(chosen) == len(STRENGTHS) + 2
-    targets = targets_of(chosen, 8)
-    assert [t.setting.strength for t in targets if t.frames > 1] == list(STRENGTHS)
-    assert all(t.setting.obfuscation != "mask" for t in targets)  # nothing to learn from
-    assert [each.name for each in chosen if decides(each)] == [
-        "pixelate 0.25",
-        "pixelate 0.5",
-        "mask",
-        "proface-s-video: pixelate 0.25",
+    keyed = ["proface-s-video: pixelate 0.25", "proface-s-video: mask"]
+    assert [each.name for each in chosen[-3:]] == ["mask", *keyed]
+    assert len(chosen) == len(STRENGTHS) + 3
+    decisive = ["pixelate 0.25", "pixelate 1", "mask", *keyed]
+    assert [each.name for each in chosen if decides(each)] == decisive
+
+
+def test_an_attack_is_learned_for_whatever_is_made_of_the_face() -> None:
+    chosen = all_settings(("pixelate", "noise", "mask"), STRENGTHS, ("proface-s-video",))
+    learned = [each.name for each in targets_of(chosen, 8)]
+    assert learned == [
+        "pixelate 0.1 x1",
+        "pixelate 0.25 x1",
+        "noise 0.25 x1",
+        "proface-s-video: pixelate 0.25 x1",
+        "proface-s-video: noise 0.25 x1",
+        "proface-s-video: mask x1",  # not the mask alone: nothing of the face is in it
+        "pixelate 0.1 x8",
+        "pixelate 0.25 x8",
     ]
 
 
@@ -218,6 +227,30 @@ def test_a_size_is_that_of_the_face_and_not_of_the_crop(people: People) -> None:
     )
 
 
+class Slow(PixelComparison):
+    name = "dlib"
+
+
+def test_a_slow_recognizer_sees_what_decides_and_only_regions(people: People) -> None:
+    options = reidentify.parsed(["--attacks", "naive", "parrot", "--sizes", "12"])
+    results = Results()
+    attacker = Attacker(people, [Slow()], options, results, is_slow=True)
+    settings = [Setting("pixelate", 0.25), Setting("blur", 0.25), Setting("solid")]
+    stages = list(attacker.stages(settings, lambda: pytest.fail("nothing is restored")))
+    assert [name for name, _ in stages] == ["clear", "pixelate 0.25", "solid"]
+    for _, attack in stages:
+        attack()
+    seen = [(row["setting"], row["attack"], row["whole_rank1"]) for row in results.rows]
+    assert seen == [
+        ("clear", "naive", None),
+        ("pixelate 0.25", "naive", None),
+        ("pixelate 0.25", "parrot", None),
+        ("solid", "naive", None),
+        ("solid", "parrot", None),
+    ]
+    assert not results.sheet  # the fast ones have shown it
+
+
 # --- restoring ---
 
 
@@ -228,8 +261,11 @@ def test_restoring_learns_and_is_kept(
     monkeypatch.setenv("BAUTA_BENCH_CACHE", str(tmp_path))
     target = Target(Setting("blur", 0.25))
     lesson = Lesson(crop_px=112, steps=3, seed=0)
-    restorer, note = learn(people.others, [target], lesson)
+    recognizer = PixelComparison()
+    restorer, note = learn(people.others, [target], lesson, [recognizer])
     assert note is None and restorer.has_net
+    errors = restorer.errors[target.name]
+    assert errors.net is not None and max(errors.guess, errors.net) < errors.mean_face
     seen = target.seen(people.everybody.probes, crop_px=112, seed=0)
 
     def error(pictures: NDArray[Any]) -> float:
@@ -240,9 +276,15 @@ def test_restoring_learns_and_is_kept(
     assert error(restorer.guess(seen, target)) < 0.95 * error(anybody)
     restored = restorer.restore(seen, target)
     assert error(restored) < 0.95 * error(anybody)
-    again, _ = learn(people.others, [target], lesson)
+    vectors = restorer.vectors(seen, target, recognizer)
+    view = View.of(people.everybody, [recognizer], alone=True)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert view.judge.find_vectors(vectors, recognizer).rank1 > 1 / 6  # a mild blur
+    again, _ = learn(people.others, [target], lesson, [recognizer])
     assert len(list(tmp_path.iterdir())) == 1
     assert np.array_equal(again.restore(seen, target), restored)
+    assert np.array_equal(again.vectors(seen, target, recognizer), vectors)
+    assert again.errors == restorer.errors
 
 
 def test_it_runs_without_test_data(
