@@ -57,12 +57,19 @@ def run_worker(what: str, clip: Clip, preset: str, protector: str = "obfuscate")
 
 
 def measure(
-    clip: Clip, preset: str, *, rounds: int, deface_frames: int, protector: str = "obfuscate"
+    clip: Clip,
+    preset: str,
+    *,
+    rounds: int,
+    deface_frames: int,
+    protector: str = "obfuscate",
+    detectors: Sequence[str] = (),
 ) -> tuple[list[Row], list[str]]:
     """The rows of one clip and one preset, and what is to be said about them."""
     short = clips.cut(clip, deface_frames) if deface_frames else None
     warm_up = clips.cut(clip, WARM_UP_FRAMES)
-    contestants = ["bare", "bauta", *(["deface"] if short else [])]
+    ours = ["bauta", *(f"bauta {detector}" for detector in detectors)]
+    contestants = ["bare", *ours, *(["deface"] if short else [])]
     for what in ("bare", "bauta"):
         run_worker(what, warm_up, preset, protector)
     results: dict[str, list[Result]] = {what: [] for what in contestants}
@@ -164,6 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--protector", choices=("obfuscate", "proface-s"), default="obfuscate", help="of bauta"
     )
+    parser.add_argument(
+        "--detector-presets", nargs="+", choices=("fast", "thorough"), default=[],
+        help="of bauta, besides the default",
+    )  # fmt: skip
     add_output_options(parser)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.seconds <= 0:
@@ -174,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rounds": options.rounds,
         "presets": options.preset,
         "protector": options.protector,
+        "detector_presets": options.detector_presets,
     }
     report = Report("throughput", COLUMNS, settings)
     found, missing = clips.find_clips(options.clips, options.seconds)
@@ -191,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     rounds=options.rounds,
                     deface_frames=deface_frames,
                     protector=options.protector,
+                    detectors=options.detector_presets,
                 )
                 report.rows += rows
                 report.notes += notes

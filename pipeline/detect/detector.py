@@ -12,7 +12,7 @@ from engines import Engine, ModelEntry
 
 from ..frames import Detections, U8Array, YuvPlanes
 from .decode import DECODERS
-from .letterbox import Letterbox, mirrored
+from .letterbox import Letterbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,9 @@ class EngineDetector:
 
 
 def to_source(found: Detections, letterbox: Letterbox) -> Detections:
-    """Network-input pixels to source pixels, without what is only a face's mirror image."""
+    """Network-input pixels to source pixels."""
     box = letterbox.to_source(found.box_xyxy_px.reshape(-1, 2, 2)).reshape(-1, 4)
-    in_source = Detections(box, letterbox.to_source(found.landmark_px), found.score)
-    return in_source.take(~mirrored(box, letterbox.source_px))
+    return Detections(box, letterbox.to_source(found.landmark_px), found.score)
 
 
 class ScriptedDetector:
