@@ -31,16 +31,16 @@ from pipeline.settings import DetectorSettings
 MOST_LEAKED = {
     "street 360p": (1, 1),
     "passing by": (5, 1),
-    "dusk 360p": (2, 2),
-    "hands": (8, 4),
-    "in and out 360p": (13, 4),
+    "dusk 360p": (1, 1),
+    "hands": (1, 1),
+    "in and out 360p": (11, 3),
 }
 MOST_LEAKED_OF_ONE_FACE = {  # without the test data: one face, made backgrounds
-    "street 360p": (4, 4),
+    "street 360p": (1, 1),
     "passing by": (5, 1),
     "dusk 360p": (1, 1),
-    "hands": (1, 2),
-    "in and out 360p": (20, 7),
+    "hands": (1, 1),
+    "in and out 360p": (14, 5),
 }
 MODES = ("file", "live")
 FRAMES = 50
