@@ -71,7 +71,7 @@ class DetectorSettings(_Settings):
 
     preset: DetectorPreset = "default"  # how small a face is found, and what a look costs
     model: str | None = None  # a key of configs/models.yaml instead; null: what the preset names
-    min_score: float = Field(default=0.05, gt=0, lt=1)  # everything above is covered
+    min_score: float = Field(default=0.07, gt=0, lt=1)  # everything above is covered
     # from here on it is somebody, with a number; below it may be anything, and is covered only
     person_score: float = Field(default=0.2, gt=0, lt=1)
     sure_score: float = Field(default=0.4, gt=0, lt=1)  # from here on a face is held after loss

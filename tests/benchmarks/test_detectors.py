@@ -189,10 +189,10 @@ def test_every_set_counts_alike_and_too_small_ones_do_not() -> None:
 
 def test_the_front_has_a_row_for_each_look_and_threshold() -> None:
     account = Account()
-    tallies = {least: _tally(20, 10) for least in (0.05, 0.2)}
+    tallies = {least: _tally(20, 10) for least in (0.07, 0.2)}
     account.add(Seen([], [1.0, 3.0, 50.0], [2.0, 4.0, 60.0]), tallies)
     first, second = front_rows({LOOKS[0]: account}, {LOOKS[0]: "fast"})
-    assert (first["min_score"], second["min_score"]) == (0.05, 0.2)
+    assert (first["min_score"], second["min_score"]) == (0.07, 0.2)
     assert first[HEADLINE] == 0.5 and first[SMALLEST] is None
     assert first["ms"] == 3.0 and first["cpu_ms"] == 4.0 and first["preset"] == "fast"
     assert first["false_per_picture"] == 1.5

@@ -69,7 +69,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[int], bool]]:
         *,
         follows_cut: bool = False,
     ) -> ProtectedFrame:
-        seen.append(({face.track_id for face in faces}, follows_cut))
+        seen.append(({face.track_id for face in faces if face.is_somebody}, follows_cut))
         return protect(self, frame, faces, zones, follows_cut=follows_cut)
 
     monkeypatch.setattr(Gate, "protect", noted)
