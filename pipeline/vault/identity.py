@@ -20,6 +20,10 @@ from .signing import officer_key, public_line
 
 _SECRET, _PUBLIC = "AGE-SECRET-KEY-1", "age1"
 _ENCRYPTED = (b"age-encryption.org/v1", b"-----BEGIN AGE ENCRYPTED FILE-----")
+# age makes a passphrase as slow to try as the machine that sets it is fast, and refuses what would
+# take sixteen times as long here. Each attempt measures anew: a busy moment may pass.
+_TOO_MUCH_WORK = "Excessive work"
+ATTEMPTS = 3
 
 AskPassphrase = Callable[[], str]
 
@@ -82,14 +86,12 @@ def load_recipient(path: Path) -> Recipient:
 def load_identity(path: Path, ask: AskPassphrase) -> Identity:
     """A key file; `ask` is called where it is encrypted.
 
-    Raises UsageError where there is no key in it, KeyRefused for a wrong passphrase.
+    Raises UsageError where there is no key in it, KeyRefused for a wrong passphrase, VaultError
+    where this machine takes too long for it.
     """
     data = read_key_file(path)
     if data.startswith(_ENCRYPTED):
-        try:
-            data = pyrage.passphrase.decrypt(data, ask())
-        except pyrage.DecryptError:
-            raise KeyRefused(f"{path}: wrong passphrase, or the file is damaged") from None
+        data = _decrypted(data, ask(), path)
     for line in data.decode("utf-8", "replace").splitlines():
         if line.strip().startswith(_SECRET):
             try:
@@ -97,6 +99,20 @@ def load_identity(path: Path, ask: AskPassphrase) -> Identity:
             except pyrage.IdentityError:
                 break
     raise UsageError(f"{path}: holds no age secret key; it is made by: bauta keys new NAME.key")
+
+
+def _decrypted(data: bytes, passphrase: str, path: Path) -> bytes:
+    """Of an age file with a passphrase."""
+    for _ in range(ATTEMPTS):
+        try:
+            return bytes(pyrage.passphrase.decrypt(data, passphrase))
+        except pyrage.DecryptError as error:
+            if not str(error).startswith(_TOO_MUCH_WORK):
+                raise KeyRefused(f"{path}: wrong passphrase, or the file is damaged") from None
+    raise VaultError(
+        f"{path}: this machine is too slow or too busy to open it: its passphrase was set on one "
+        "more than ten times as fast; try again when nothing else runs here"
+    )
 
 
 def is_encrypted(path: Path) -> bool:

@@ -49,6 +49,19 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_passphrase_that_is_too_slow_here_is_not_called_wrong(tmp_path: Path) -> None:
+    """As of a file that was made on a machine thousands of times as fast."""
+    sealed = pyrage.passphrase.encrypt(b"AGE-SECRET-KEY-1", "open sesame")
+    _, stanza, *_ = sealed.split(b"\n")
+    slower = stanza.rsplit(b" ", 1)[0] + b" 30"
+    path = tmp_path / "fast.key"
+    path.write_bytes(sealed.replace(stanza, slower))
+    path.chmod(0o600)
+    with pytest.raises(VaultError, match="too slow or too busy") as raised:
+        load_identity(path, lambda: "open sesame")
+    assert not isinstance(raised.value, KeyRefused)
+
+
 def test_a_passphrase_encrypts_the_file(tmp_path: Path) -> None:
     path = tmp_path / "dpo.key"
     identity = create_identity(path, "open sesame")
