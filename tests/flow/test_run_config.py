@@ -108,8 +108,8 @@ def test_changed_configuration_moves_only_what_changed(
         run_for_frames(run, "stays", 25)
         run_for_frames(run, "changes", 25)
 
-        solid = {**changes, "protect": {"obfuscation": "solid"}}
-        write_config(config, stays, solid, one("added", camera.url, tmp_path))
+        masked = {**changes, "protect": {"obfuscation": "mask"}}
+        write_config(config, stays, masked, one("added", camera.url, tmp_path))
         run_for_frames(run, "added", 25)
         recorded = tmp_path / "changes"
         wait_for("the changed camera", lambda: len(list(recorded.glob("*.mp4"))) == 2)
