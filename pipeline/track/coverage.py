@@ -12,7 +12,7 @@ import numpy as np
 from ..frames import NOBODY, Detections, FaceBox, FloatArray
 from .tracker import Track, Tracker
 
-INSIDE = 0.8  # of a weak box within somebody's box: an eye or an ear, covered with the face
+INSIDE = 0.95  # of a weak box within somebody's box, an eye or an ear: what the gate calls covered
 
 
 class Coverage:
