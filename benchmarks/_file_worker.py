@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 _PROCESS_STARTED = time.monotonic()  # as good as: the interpreter itself takes 20 ms
+DETECTORS = ("fast", "default", "thorough")  # presets besides what files get
 
 
 def _cpu_seconds() -> float:
@@ -59,14 +60,14 @@ def _bare(clip: Path, out: Path, preset: str, _protector: str) -> dict[str, obje
 
 
 def _bauta(
-    clip: Path, out: Path, preset: str, protector: str, *, detector: str = "default"
+    clip: Path, out: Path, preset: str, protector: str, *, detector: str | None = None
 ) -> dict[str, object]:
     from pipeline.build import build_in_band, build_service
     from pipeline.encode.probe import choose_encoder
     from pipeline.session import CameraSession
     from pipeline.settings import (
-        FILE_DETECT_EVERY,
-        FILE_LOOKAHEAD,
+        FILE_DETECTOR,
+        FILE_PROTECT,
         CameraSettings,
         DetectorSettings,
         EncodeSettings,
@@ -74,16 +75,16 @@ def _bauta(
         Settings,
     )
 
-    # everything as `bauta protect CLIP OUT --preset PRESET` sets it
+    # everything as `bauta protect CLIP OUT --preset PRESET [--detector-preset DETECTOR]` sets it
     encode = EncodeSettings.model_validate({"preset": preset})
-    protect = ProtectSettings.model_validate(
-        {"protector": protector, "detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
-    )
+    protect = ProtectSettings.model_validate({"protector": protector, **FILE_PROTECT})
     camera = CameraSettings(
         id="protect", source=str(clip), publish=[str(out)], protect=protect, encode=encode
     )
     choose_encoder(encode.codec, encode.encoder)
-    looks = DetectorSettings.model_validate({"preset": detector})
+    looks = DetectorSettings.model_validate(
+        FILE_DETECTOR if detector is None else {"preset": detector}
+    )
     settings = Settings(cameras=[camera], detector=looks)
     service = build_service(settings.detector)
     # a sidecar is written as well; whose key opens it makes no difference here
@@ -129,8 +130,7 @@ def _deface(clip: Path, out: Path, _preset: str, _protector: str) -> dict[str, o
 CONTESTANTS: Mapping[str, Callable[[Path, Path, str, str], dict[str, object]]] = {
     "bare": _bare,
     "bauta": _bauta,
-    "bauta fast": partial(_bauta, detector="fast"),
-    "bauta thorough": partial(_bauta, detector="thorough"),
+    **{f"bauta {name}": partial(_bauta, detector=name) for name in DETECTORS},
     "deface": _deface,
 }
 

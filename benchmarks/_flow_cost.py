@@ -29,6 +29,7 @@ from pipeline.protect.propagate import Propagation
 from pipeline.protect.square import square_around
 from pipeline.session import CameraSession
 from pipeline.settings import (
+    FILE_PROTECT,
     CameraSettings,
     DetectorSettings,
     EncodeSettings,
@@ -37,7 +38,7 @@ from pipeline.settings import (
 from pipeline.track.keyframe import KeyframePolicy
 from pipeline.vault.clip_key import new_clip_key
 
-from ._flow_runs import FILE_SETTINGS, MODEL, NAME, BoxedClip, settings_for
+from ._flow_runs import MODEL, NAME, BoxedClip, settings_for
 
 KEYFRAME_FRAMES = 25
 WARM_UP = 5  # faces fused and carried before the clock counts
@@ -231,7 +232,7 @@ def run_session(
 ) -> Usage:
     """One file through a whole session. `live_defaults`: a camera's look-ahead, nothing dropped."""
     protect = ProtectSettings.model_validate(
-        {"protector": "proface-s", **({} if live_defaults else FILE_SETTINGS)}
+        {"protector": "proface-s", **({} if live_defaults else FILE_PROTECT)}
     )
     usage = Usage()
     fuser = KeyedFuser(worker, new_clip_key(), live=False)

@@ -25,8 +25,7 @@ from pipeline.in_band import KeyedFuser
 from pipeline.protect.choose import make_patches
 from pipeline.protect.keyed import KeyedProtection
 from pipeline.settings import (
-    FILE_DETECT_EVERY,
-    FILE_LOOKAHEAD,
+    FILE_PROTECT,
     DetectorSettings,
     EncodeSettings,
     ProtectSettings,
@@ -42,7 +41,6 @@ MODEL = "proface-s-video"
 NAME = "bench flow"
 Variant = Literal["propagated", "every frame", "plain"]
 VARIANTS: tuple[Variant, ...] = ("propagated", "every frame", "plain")
-FILE_SETTINGS = {"detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def open_fuser(threads: int = 1) -> KeyedFuser:
 
 def settings_for(variant: Variant, **changes: object) -> ProtectSettings:
     """The product's defaults for files but for what makes the variant."""
-    values: dict[str, object] = {"protector": "proface-s", **FILE_SETTINGS}
+    values: dict[str, object] = {"protector": "proface-s", **FILE_PROTECT}
     if variant == "plain":
         values["protector"] = "obfuscate"
     if variant == "every frame":

@@ -18,8 +18,8 @@ from pipeline.compose.gate import ProtectedFrame, Zones
 from pipeline.detect.service import DetectionService
 from pipeline.frames import FloatArray, RawFrame, YuvPlanes, planes_of
 from pipeline.settings import (
-    FILE_DETECT_EVERY,
-    FILE_LOOKAHEAD,
+    FILE_DETECTOR,
+    FILE_PROTECT,
     DetectorSettings,
     ProtectSettings,
 )
@@ -58,9 +58,10 @@ class CoveredFrame:
 
 def contestants_of_defaults() -> list[Contestant]:
     """What `bauta protect` does to a file, and what a camera gets."""
-    in_file = ProtectSettings(detect_every=FILE_DETECT_EVERY, lookahead=FILE_LOOKAHEAD)
+    in_file = ProtectSettings.model_validate(FILE_PROTECT)
+    looks = DetectorSettings.model_validate(FILE_DETECTOR)
     return [
-        Contestant("file", repeatable(DetectorSettings()), in_file),
+        Contestant("file", repeatable(looks), in_file),
         Contestant("live", repeatable(DetectorSettings()), ProtectSettings()),
     ]
 

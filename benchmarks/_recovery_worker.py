@@ -22,7 +22,7 @@ from pipeline.evidence.group_record import Entry, GroupHead, Place
 from pipeline.seal.tile_encoder import TileEncoder
 from pipeline.sealing import Site
 from pipeline.session import CameraSession
-from pipeline.settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD, GroupSettings, Settings
+from pipeline.settings import FILE_DETECTOR, FILE_PROTECT, GroupSettings, Settings
 from pipeline.vault import epoch_keys
 
 Sealed = dict[str, str]
@@ -70,12 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "id": "bench",
         "source": str(options.clip),
         "publish": [options.dest],
-        "protect": {"detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD},
+        "protect": FILE_PROTECT,
         "encode": {"codec": options.codec, "preset": options.preset, "crf": 23},
         "evidence": evidence,
     }
     groups = {f"group{n}": GroupSettings(keys=[key]) for n, key in enumerate(options.recipient)}
-    settings = Settings.model_validate({"recipients": groups, "cameras": [camera]})
+    settings = Settings.model_validate(
+        {"recipients": groups, "detector": FILE_DETECTOR, "cameras": [camera]}
+    )
     (one,) = settings.cameras
     choose_encoder(one.encode.codec, one.encode.encoder)
     sealed = _note_what_is_sealed()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import clips
+from ._file_worker import DETECTORS
 from .clips import Clip
 from .report import Column, Report, Row, add_output_options, progress
 
@@ -172,8 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--protector", choices=("obfuscate", "proface-s"), default="obfuscate", help="of bauta"
     )
     parser.add_argument(
-        "--detector-presets", nargs="+", choices=("fast", "thorough"), default=[],
-        help="of bauta, besides the default",
+        "--detector-presets", nargs="+", choices=DETECTORS, default=[],
+        help="of bauta, besides what files get",
     )  # fmt: skip
     add_output_options(parser)
     options = parser.parse_args(arguments)

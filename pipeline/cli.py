@@ -207,7 +207,7 @@ def _add_protect(commands: Commands) -> None:
     detector.add_argument(
         "--detector-preset",
         choices=tuple(DETECTOR_PRESETS),
-        help="how small a face is found, at what cost (default: default)",
+        help="how small a face is found, at what cost (default: fine for files, else default)",
     )
     detector.add_argument(
         "--model", metavar="NAME", help="a detector of models.yaml instead of a preset"

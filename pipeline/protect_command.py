@@ -22,7 +22,7 @@ from .runtime.credentials import without_credentials
 from .runtime.signals import stop_signals
 from .sealing import Site
 from .session import CameraSession
-from .settings import FILE_DETECT_EVERY, FILE_LOOKAHEAD
+from .settings import FILE_DETECTOR, FILE_PROTECT
 from .source.av_input import is_live
 from .vault.passwords import ask_new_password
 from .vault.sidecar import SUFFIX
@@ -152,7 +152,7 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
     if options.fusion_model:
         protect["fusion_model"] = options.fusion_model
     if not is_live(source) and options.detect_every is None and options.lookahead is None:
-        protect |= {"detect_every": FILE_DETECT_EVERY, "lookahead": FILE_LOOKAHEAD}
+        protect |= FILE_PROTECT
     if options.detect_every is not None:
         protect["detect_every"] = options.detect_every
     if options.lookahead is not None:
@@ -160,8 +160,10 @@ def _tree(options: argparse.Namespace, source: str, dest: str) -> dict[str, obje
     detector: dict[str, object] = {}
     if options.detector_preset is not None:
         detector["preset"] = options.detector_preset
-    if options.model is not None:
+    elif options.model is not None:
         detector["model"] = options.model
+    elif not is_live(source):
+        detector |= FILE_DETECTOR
     if not is_live(source):
         detector["timeout"] = FILE_DETECTION_SECONDS
     evidence: dict[str, object] | None = None

@@ -55,11 +55,12 @@ class ReconnectSettings(_Settings):
     read_timeout: Seconds = 5.0  # a connected camera that sends nothing for this long is dead
 
 
-DetectorPreset = Literal["fast", "default", "thorough"]
+DetectorPreset = Literal["fast", "default", "fine", "thorough"]
 DETECTOR_PRESETS: Mapping[DetectorPreset, tuple[str, ...]] = MappingProxyType(
     {
         "fast": ("centerface-small",),  # 480x288
         "default": ("centerface",),  # 640x384: the most that two cores hold live
+        "fine": ("centerface-large",),  # 960x544: files, for which nobody waits
         "thorough": ("centerface", "centerface-xlarge"),  # 640x384 and 1280x736, merged
     }
 )
@@ -129,10 +130,11 @@ class ProtectSettings(_Settings):
         return self
 
 
-# Nobody waits for a file: a longer look-ahead is free and pays for fewer looks. That leaks stay the
-# same was seen on three recorded clips with a throw-away script; to be measured yet.
-FILE_DETECT_EVERY = 6
-FILE_LOOKAHEAD = 5
+# Nobody waits for a file: a longer look-ahead is free and pays for fewer looks, and each look may
+# be finer. The finer one sees fewer phantoms, so that more of what it doubts can be covered.
+# docs/privacy.md has what leaks, docs/detectors.md what it costs.
+FILE_PROTECT: Mapping[str, int] = MappingProxyType({"detect_every": 8, "lookahead": 7})
+FILE_DETECTOR: Mapping[str, str | float] = MappingProxyType({"preset": "fine", "min_score": 0.05})
 
 
 class ZoneSettings(_Settings):

@@ -12,7 +12,9 @@ from engines import Engine, ModelEntry
 
 from ..frames import Detections, U8Array, YuvPlanes
 from .decode import DECODERS
+from .large import without_large_phantoms
 from .letterbox import Letterbox
+from .turned import with_turned_faces
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,12 @@ class EngineDetector:
         tensor = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32)
         outputs = self._engine.run({self._entry.input_name: tensor})
         decode, width_px = DECODERS[self._entry.family], self._entry.input_size_px[0]
-        return [
-            to_source(decode(outputs, index, self._min_score, width_px), item.letterbox)
-            for index, item in enumerate(batch)
-        ]
+        answers = []
+        for index, item in enumerate(batch):
+            found = decode(outputs, index, self._min_score, width_px)
+            likely = without_large_phantoms(found, self._min_score)
+            answers.append(to_source(with_turned_faces(likely), item.letterbox))
+        return answers
 
     def close(self) -> None:
         """See FaceDetector."""

@@ -10,19 +10,23 @@ import numpy as np
 
 from ..frames import FloatArray, U8Array, YuvPlanes
 
+# Enlarging adds nothing to a picture but phantoms, and makes large faces too large to be found:
+# docs/detectors.md has both beside each other.
+MOST_ENLARGED = 1.25
+
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Fits a picture into (width, height) with even sides, anchored top left, grey below."""
+    """Fits a picture into (width, height) with even sides, anchored top left, grey beside it."""
 
     source_px: tuple[int, int]
     target_px: tuple[int, int]
 
     @property
     def scale(self) -> float:
-        """Target pixels per source pixel; small pictures are enlarged."""
+        """Target pixels per source pixel; small pictures are enlarged a little at most."""
         (sw, sh), (tw, th) = self.source_px, self.target_px
-        return min(tw / sw, th / sh)
+        return min(tw / sw, th / sh, MOST_ENLARGED)
 
     @property
     def fitted_px(self) -> tuple[int, int]:

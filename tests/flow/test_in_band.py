@@ -16,6 +16,7 @@ from pipeline.detect.service import DetectionService
 from pipeline.fusion_worker import FusionWorker
 from pipeline.protect.fuse import MOST_FAILURES
 from pipeline.session import CameraSession
+from pipeline.settings import FILE_PROTECT
 from pipeline.status import camera_status
 from pipeline.vault import audit
 from pipeline.vault.clip_key import new_clip_key, open_with_password
@@ -140,7 +141,7 @@ def test_a_face_that_comes_later_is_fused_in_its_first_frame(tmp_path: Path) -> 
     out = tmp_path / "out.mp4"
     protected(clip, out, "--password-from-env")
     first = lines_of(out)[0].frame
-    assert 14 <= first <= 20  # the look-ahead hides it before it is seen
+    assert 20 - FILE_PROTECT["lookahead"] <= first <= 20  # hidden before it is seen
     assert_no_face(clip, out)
 
 

@@ -28,6 +28,7 @@ def test_what_each_preset_looks_with() -> None:
     assert sizes == {
         "fast": [(480, 288)],
         "default": [(640, 384)],
+        "fine": [(960, 544)],
         "thorough": [(640, 384), (1280, 736)],
     }
     for models in DETECTOR_PRESETS.values():
@@ -57,7 +58,7 @@ def test_presets_differ_in_their_networks_alone() -> None:
 @pytest.mark.parametrize(
     ("detector", "words"),
     [
-        ({"preset": "slow"}, "detector.preset: Input should be 'fast', 'default' or 'thorough'"),
+        ({"preset": "slow"}, "detector.preset: Input should be 'fast', 'default', 'fine' or"),
         ({"preset": None}, "detector.preset: "),
         ({"presets": "fast"}, "detector.presets: unknown key; did you mean preset?"),
         ({"preset": "fast", "model": "yunet"}, "detector: model 'yunet' takes the place of preset"),
@@ -122,12 +123,13 @@ def test_a_preset_opens(preset: DetectorPreset) -> None:
 @pytest.mark.parametrize(
     ("options", "models"),
     [
-        ((), DETECTOR_PRESETS["default"]),
+        ((), DETECTOR_PRESETS["fine"]),
+        (("--detector-preset", "default"), DETECTOR_PRESETS["default"]),
         (("--detector-preset", "fast"), DETECTOR_PRESETS["fast"]),
         (("--detector-preset", "thorough"), DETECTOR_PRESETS["thorough"]),
         (("--model", "yunet"), ("yunet",)),
         # that of the encoder has names of its own
-        (("--preset", "fast"), DETECTOR_PRESETS["default"]),
+        (("--preset", "fast"), DETECTOR_PRESETS["fine"]),
     ],
 )
 def test_the_command_line_reaches_the_detector(
@@ -150,5 +152,5 @@ def test_the_command_line_reaches_the_detector(
 
 def test_help_tells_the_two_presets_apart() -> None:
     text = " ".join(bauta("protect", "--help").out.split())
-    assert "--detector-preset {fast,default,thorough} how small a face is found" in text
+    assert "--detector-preset {fast,default,fine,thorough} how small a face is found" in text
     assert "--preset PRESET encoder preset" in text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.detect.letterbox import Letterbox
+from pipeline.detect.letterbox import MOST_ENLARGED, Letterbox
 from pipeline.frames import YuvPlanes
 
 even = st.integers(1, 2200).map(lambda half: half * 2)
@@ -49,6 +49,8 @@ def test_the_fitted_picture_is_even_inside_and_whole(
 
     assert fitted_w % 2 == 0 and fitted_h % 2 == 0
     assert 2 <= fitted_w <= target[0] and 2 <= fitted_h <= target[1]
+    fills = fitted_w >= target[0] - 2 or fitted_h >= target[1] - 2
+    assert fills or box.scale == MOST_ENLARGED  # as large as it may be
     # rounding to even loses less than two pixels of either side
     for fitted, side in ((fitted_w, width), (fitted_h, height)):
         assert fitted == 2 or side * box.scale - 2 < fitted <= side * box.scale + 1e-6
@@ -85,6 +87,16 @@ def test_what_is_beside_the_picture_is_grey() -> None:
     image = Letterbox((320, 320), (640, 384)).image(picture(320, 320), rgb=True)
     assert (image[:, 384:] == 114).all()
     assert (image[:, :384] != 114).any()
+
+
+def test_a_small_picture_is_enlarged_a_little_at_most() -> None:
+    box = Letterbox((160, 120), (640, 384))
+
+    image = box.image(picture(160, 120), rgb=True)
+
+    assert box.scale == MOST_ENLARGED < 384 / 120
+    assert (image[150:] == 114).all() and (image[:, 200:] == 114).all()
+    assert (image[:150, :200] != 114).all()
 
 
 @pytest.mark.parametrize("rgb", [True, False])
