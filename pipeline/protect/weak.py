@@ -27,20 +27,20 @@ class Named:
 # By obfuscation and strength. Plain grey, the drawn mask and noise hold, and are not here.
 NAMED: Mapping[str, Mapping[float, Named]] = {
     "pixelate": {
-        0.1: Named(5.0, None),
-        0.25: Named(4.1, None),
+        0.1: Named(5.0, 31.6),
+        0.25: Named(4.1, 7.9),
         0.5: Named(3.9, None),
         1.0: Named(2.1, None),
     },
     "blur": {
-        0.1: Named(14.6, None),
-        0.25: Named(7.1, None),
+        0.1: Named(14.6, 21.8),
+        0.25: Named(7.1, 3.8),
         0.5: Named(2.5, None),
         1.0: Named(2.2, None),
     },
     "median": {
-        0.1: Named(24.4, None),
-        0.25: Named(11.1, None),
+        0.1: Named(24.4, 25.9),
+        0.25: Named(11.1, 6.8),
         0.5: Named(5.8, None),
         1.0: Named(1.9, None),
     },
