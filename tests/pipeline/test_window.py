@@ -82,6 +82,13 @@ class Bench:
         return out
 
 
+def mean_of(item: DetectorInput) -> float:
+    """Of the picture alone, without the grey beside it."""
+    width, height = item.letterbox.fitted_px
+    picture = item.image[:height, :width]
+    return float(picture[picture > 0].mean())
+
+
 def hides(frame: ProtectedFrame, box: tuple[int, int, int, int] = BOX) -> bool:
     x1, y1, x2, y2 = box
     return bool((planes_of(frame.image).y[y1:y2, x1:x2] == 96).mean() >= 0.95)
@@ -278,7 +285,7 @@ def of_scene(index: int, *, cut: int = CUT, box: bool = True) -> RawFrame:
 
 
 def is_dark(item: DetectorInput) -> bool:
-    return bool(item.image[item.image > 0].mean() < 128)
+    return bool(mean_of(item) < 128)
 
 
 def of_scene_found(_call: int, item: DetectorInput) -> Detections:
@@ -391,7 +398,7 @@ def test_a_flash_uncovers_nobody_and_is_followed_by_a_look(
     """One white frame, in which nobody can be found."""
 
     def script(_call: int, item: DetectorInput) -> Detections:
-        return found() if item.image[item.image > 0].mean() > 240 else found(BOX)
+        return found() if mean_of(item) > 240 else found(BOX)
 
     frames = [raw(n, still=True) for n in range(20)]
     planes_of(frames[CUT].image).y[:] = 255
