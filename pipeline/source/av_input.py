@@ -98,6 +98,12 @@ class AvSource:
                 except av.error.InvalidDataError:
                     self._count_damaged()
                     continue
+                except IndexError:
+                    # PyAV knows the streams of the start alone; a packet of one that appears
+                    # later, as in a damaged file, ends its generator. A new one leaves it out.
+                    self._count_damaged()
+                    packets = self._container.demux(*wanted)
+                    continue
             if packet.stream.type == "audio":
                 if (audio := _audio_packet(packet)) is not None:
                     yield audio

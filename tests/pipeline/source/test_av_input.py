@@ -219,3 +219,23 @@ def test_a_camera_that_is_not_there() -> None:
         port = server.getsockname()[1]
     text = message(f"rtsp://ops:hunter2@127.0.0.1:{port}/cam")
     assert text == f"rtsp://***@127.0.0.1:{port}/cam: Connection refused"
+
+
+def test_a_stream_that_appears_later_is_left_out(tmp_path: Path) -> None:
+    """As damage makes one appear in a transport stream: PyAV gives up there."""
+    # Longer and larger than what is looked at, from the start and from the end, when it is opened.
+    clip = make_clip(tmp_path / "a.mp4", size=(320, 192), frames=250, face_px=40, crf=4, audio=True)
+    silent, talking = tmp_path / "silent.ts", tmp_path / "talking.ts"
+    for path, kinds in ((silent, ("video",)), (talking, ("video", "audio"))):
+        with av.open(str(clip.path)) as old, av.open(str(path), "w") as new:
+            chosen = [stream for stream in old.streams if stream.type in kinds]
+            copies = {each.index: new.add_stream_from_template(each) for each in chosen}
+            for packet in old.demux(*chosen):
+                if packet.dts is not None:
+                    packet.stream = copies[packet.stream_index]
+                    new.mux(packet)
+    parts = tmp_path / "parts.ts"
+    parts.write_bytes(b"".join(each.read_bytes() for each in (silent, talking, silent)))
+    with source(parts) as opened:
+        assert len(frames(opened)) == 3 * clip.frames
+        assert opened.take_damaged() == 1
