@@ -1,7 +1,7 @@
 """A large face is found surely: a large box with a low score is a shadow, or a wall.
 
-Of labelled faces larger than 128 px in the network's input all that were found had more than 0.2,
-while single phantoms of that size cover a large part of a picture (docs/privacy.md).
+Of the labelled faces of `bauta bench leaks` larger than 128 px in the network's input all that were
+found had more than 0.2 (a throw-away count); one phantom of that size covers much of a picture.
 """
 
 from __future__ import annotations

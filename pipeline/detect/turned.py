@@ -2,8 +2,8 @@
 
 Seen from half behind or from above, the networks draw their boxes around the head and too tightly
 on the side that it looks to; but they place the landmarks well. So a box is joined with itself,
-moved until its landmarks lie where those of an upright frontal face do. docs/privacy.md has the
-figures with and without.
+moved until its landmarks lie where those of an upright frontal face do. docs/privacy.md says what
+it was for.
 """
 
 from __future__ import annotations
